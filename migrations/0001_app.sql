@@ -1,0 +1,229 @@
+-- The tables of the service. What must stay true whatever races is a named constraint here; the
+-- program turns a violation into its problem by that name.
+--
+-- Keys are text in the collation "C": one order for every client, and prefix scans by index.
+-- `version` is random, so that an object made anew never repeats an ETag.
+-- Roles (made by src/roles.ts before any migration): mailwright_service holds what the running service
+-- may do; mailwright_definer owns the functions that touch verifiers, and cannot log in.
+
+create schema if not exists app; -- the history of migrations made it already
+revoke all on schema app from public;
+revoke create on schema public from public;
+
+-- The grammar of a name: RFC 5321 dot-string, narrowed to what every login form and program accepts.
+create function app.is_name(value text) returns boolean
+  language sql immutable parallel safe
+  return length(value) between 1 and 64 and value ~ '^[a-z0-9_-]+(\.[a-z0-9_-]+)*$';
+
+-- The grammar of a domain name: A-labels in lower case (RFC 5890), two or more, the last one alphabetic
+-- or an internationalised label, so that an IP address is never one.
+create function app.is_domain_name(value text) returns boolean
+  language sql immutable parallel safe
+  return length(value) <= 253
+    and value ~ '^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+([a-z]{1,63}|xn--[a-z0-9-]{0,58}[a-z0-9])$';
+
+-- What the challenge-response side may offer; 'ARGON2ID' is the verifier of the clear-text side.
+create function app.are_mechanisms(value text[]) returns boolean
+  language sql immutable parallel safe
+  return value <@ array['SCRAM-SHA-256', 'CRAM-MD5'] and array_position(value, null) is null
+    and cardinality(value) = (select count(distinct mechanism) from unnest(value) as t(mechanism));
+
+-- One row: the settings of the installation. null = nobody has set it, where a default is named.
+create table app.settings (
+  singleton boolean not null default true,
+  installation uuid,                         -- the id that own tokens carry as iss and aud
+  mail_server text,                          -- host name that clients are told; first value at first start
+  pop3s_port integer,                        -- null: 995
+  imaps_port integer,                        -- null: 993
+  submission_port integer,                   -- null: 587
+  postmaster_address text,                   -- gets postmaster@ and abuse@ of domains that have neither
+  authentication text not null default 'local',
+  create_account_default boolean not null default true,
+  secure_password_mechanisms text[] not null default '{SCRAM-SHA-256}',
+  require_secure_password boolean not null default false,
+  scram_iterations integer not null default 100000,
+  local_name_max_length integer not null default 20,
+  default_quota_bytes bigint not null default 0,           -- 0: unlimited
+  deleted_retention_days integer not null default 30,
+  version uuid not null default gen_random_uuid(),
+  updated_at timestamptz not null default now(),
+  constraint settings_pkey primary key (singleton),
+  constraint settings_singleton_check check (singleton),
+  constraint settings_mail_server_check check (length(mail_server) between 1 and 253),
+  constraint settings_pop3s_port_check check (pop3s_port between 1 and 65535),
+  constraint settings_imaps_port_check check (imaps_port between 1 and 65535),
+  constraint settings_submission_port_check check (submission_port between 1 and 65535),
+  constraint settings_postmaster_address_check check (length(postmaster_address) between 3 and 254),
+  constraint settings_authentication_check check (authentication in ('local', 'password_file', 'active_directory')),
+  constraint settings_secure_password_mechanisms_check check (app.are_mechanisms(secure_password_mechanisms)),
+  constraint settings_scram_iterations_check check (scram_iterations between 4096 and 1000000),
+  constraint settings_local_name_max_length_check check (local_name_max_length between 1 and 64),
+  constraint settings_default_quota_bytes_check check (default_quota_bytes between 0 and 9007199254740991),
+  constraint settings_deleted_retention_days_check check (deleted_retention_days between 0 and 3650)
+);
+insert into app.settings default values;
+
+-- A domain that this installation accepts mail for. `deleted` = deleted together with its mailboxes; it
+-- keeps its name until the last of them is purged.
+create table app.domains (
+  name text collate "C" not null,
+  state text not null default 'active',
+  locked boolean not null default false,
+  authentication text,                       -- of new accounts; null: the server's
+  secure_password_mechanisms text[],         -- null: the server's
+  mail_server text,                          -- null: the server's
+  postmaster_address text,
+  mailbox_limit integer,                     -- active mailboxes; null: no limit
+  default_quota_bytes bigint,                -- null: the server's, 0: unlimited
+  purge_at timestamptz,
+  version uuid not null default gen_random_uuid(),
+  created_at timestamptz not null default now(),
+  updated_at timestamptz not null default now(),
+  constraint domains_pkey primary key (name),
+  constraint domains_name_check check (app.is_domain_name(name)),
+  constraint domains_state_check check (state in ('active', 'deleted')),
+  constraint domains_purge_at_check check ((state = 'deleted') = (purge_at is not null)),
+  constraint domains_authentication_check check (authentication in ('local', 'password_file', 'active_directory')),
+  constraint domains_secure_password_mechanisms_check check (app.are_mechanisms(secure_password_mechanisms)),
+  constraint domains_mail_server_check check (length(mail_server) between 1 and 253),
+  constraint domains_postmaster_address_check check (length(postmaster_address) between 3 and 254),
+  constraint domains_mailbox_limit_check check (mailbox_limit >= 0),
+  constraint domains_default_quota_bytes_check check (default_quota_bytes between 0 and 9007199254740991)
+);
+
+-- Who logs in. It may exist without a mailbox, never the other way round. `deleted` = went with its deleted
+-- mailbox and comes back with it; `held` = a name left by a rename, that nobody may take while its alias lives.
+create table app.accounts (
+  name text collate "C" not null,
+  state text not null default 'active',
+  authentication text not null,
+  mechanisms text[] not null default '{}',   -- challenge-response mechanisms it has a verifier for
+  disabled boolean not null default false,
+  display_name text,
+  external_id text,                          -- the caller's own key; two companies may both have a 1001
+  password_set_at timestamptz,
+  version uuid not null default gen_random_uuid(),
+  created_at timestamptz not null default now(),
+  updated_at timestamptz not null default now(),
+  constraint accounts_pkey primary key (name),
+  constraint accounts_name_check check (app.is_name(name)),
+  constraint accounts_state_check check (state in ('active', 'deleted', 'held')),
+  constraint accounts_authentication_check check (authentication in ('local', 'password_file', 'active_directory')),
+  constraint accounts_mechanisms_check check (app.are_mechanisms(mechanisms)),
+  constraint accounts_password_file_check check (authentication <> 'password_file' or mechanisms = '{}'),
+  constraint accounts_display_name_check check (length(display_name) <= 200),
+  constraint accounts_external_id_check check (length(external_id) <= 200)
+);
+create index accounts_external_id_idx on app.accounts (external_id, name) where external_id is not null;
+
+-- Every address that exists in any state. A name belongs to one mailbox in the whole installation because
+-- only one row of a name can hold it; an ordinary alias does not hold its local part.
+create table app.addresses (
+  name text collate "C" not null,
+  domain text collate "C" not null,
+  kind text not null,
+  holds_name boolean not null,
+  constraint addresses_pkey primary key (name, domain),
+  constraint addresses_kind_key unique (name, domain, kind),
+  constraint addresses_kind_check check (kind in ('mailbox', 'alias')),
+  constraint addresses_holds_name_check check (kind <> 'mailbox' or holds_name),
+  -- RFC 5321 §4.5.3.1.3: a path has 256 octets with its angle brackets
+  constraint addresses_length_check check (length(name) + 1 + length(domain) <= 254),
+  constraint addresses_domain_fkey foreign key (domain) references app.domains (name)
+);
+create unique index addresses_name_key on app.addresses (name) where holds_name;
+create index addresses_domain_idx on app.addresses (domain);
+
+-- Where the mail of an address is put. `id` never changes: the mail lies in a folder of that name, so
+-- that a mailbox made anew under an old name never shows the old mail.
+create table app.mailboxes (
+  name text collate "C" not null,
+  id uuid not null default gen_random_uuid(),
+  domain text collate "C" not null,
+  kind text not null default 'mailbox',
+  state text not null default 'active',
+  deleted_with_domain boolean not null default false,
+  locked boolean not null default false,
+  quota_bytes bigint,                        -- null: the domain's, 0: unlimited
+  purge_at timestamptz,
+  version uuid not null default gen_random_uuid(),
+  created_at timestamptz not null default now(),
+  updated_at timestamptz not null default now(),
+  constraint mailboxes_pkey primary key (name),
+  constraint mailboxes_id_key unique (id),
+  constraint mailboxes_kind_check check (kind = 'mailbox'),
+  constraint mailboxes_state_check check (state in ('active', 'deleted')),
+  constraint mailboxes_purge_at_check check ((state = 'deleted') = (purge_at is not null)),
+  constraint mailboxes_deleted_with_domain_check check (state = 'deleted' or not deleted_with_domain),
+  constraint mailboxes_quota_bytes_check check (quota_bytes between 0 and 9007199254740991),
+  constraint mailboxes_address_fkey foreign key (name, domain, kind) references app.addresses (name, domain, kind),
+  -- deferred: the parts of one statement may run in any order
+  constraint mailboxes_account_fkey foreign key (name) references app.accounts (name) deferrable initially deferred
+);
+create index mailboxes_domain_idx on app.mailboxes (domain, name) where state = 'active';
+create index mailboxes_deleted_idx on app.mailboxes (domain, name) where state = 'deleted';
+create index mailboxes_locked_idx on app.mailboxes (name) where locked;
+create index mailboxes_updated_at_idx on app.mailboxes (updated_at);
+create index mailboxes_purge_at_idx on app.mailboxes (purge_at) where state = 'deleted';
+
+-- What a password is checked against, one row a mechanism. The service writes it blindly and cannot read it.
+create table app.verifiers (
+  name text collate "C" not null,
+  mechanism text not null,
+  verifier text not null,
+  constraint verifiers_pkey primary key (name, mechanism),
+  constraint verifiers_mechanism_check check (mechanism in ('ARGON2ID', 'SCRAM-SHA-256', 'CRAM-MD5')),
+  constraint verifiers_verifier_check check (length(verifier) between 1 and 512),
+  constraint verifiers_account_fkey foreign key (name) references app.accounts (name) on delete cascade
+);
+
+-- Puts the verifiers of a new password in the place of all the old ones.
+create function app.set_verifiers(account_name text, mechanisms text[], verifiers text[]) returns void
+  language sql security definer set search_path = ''
+begin atomic
+  delete from app.verifiers where name = account_name;
+  insert into app.verifiers (name, mechanism, verifier)
+    select account_name, v.mechanism, v.verifier from unnest(mechanisms, verifiers) as v (mechanism, verifier);
+end;
+
+-- Drops the verifiers that the settings no longer list: of one domain's accounts, or, with null, of all.
+create function app.drop_unlisted_verifiers(of_domain text) returns void
+  language sql security definer set search_path = ''
+begin atomic
+  delete from app.verifiers as v
+    using app.accounts as a
+      left join app.mailboxes as m on m.name = a.name
+      left join app.domains as d on d.name = m.domain
+      cross join app.settings as s
+    where v.name = a.name and v.mechanism <> 'ARGON2ID' and (of_domain is null or m.domain = of_domain)
+      and v.mechanism <> all (coalesce(d.secure_password_mechanisms, s.secure_password_mechanisms));
+  update app.accounts as a
+    set mechanisms = array(select k from unnest(a.mechanisms) as k where k = any (l.listed))
+    from (
+      select b.name, coalesce(d.secure_password_mechanisms, s.secure_password_mechanisms) as listed
+      from app.accounts as b
+        left join app.mailboxes as m on m.name = b.name
+        left join app.domains as d on d.name = m.domain
+        cross join app.settings as s
+      where of_domain is null or m.domain = of_domain
+    ) as l
+    where a.name = l.name and not a.mechanisms <@ l.listed;
+end;
+
+revoke all on all functions in schema app from public;
+grant execute on all functions in schema app to mailwright_service;
+
+grant usage on schema app to mailwright_service, mailwright_definer;
+grant select, insert, update, delete on app.domains, app.accounts, app.addresses, app.mailboxes to mailwright_service;
+grant select, update on app.settings to mailwright_service;
+grant insert on app.verifiers to mailwright_service;
+
+grant select, insert, delete on app.verifiers to mailwright_definer;
+grant select on app.accounts, app.mailboxes, app.domains, app.settings to mailwright_definer;
+grant update (mechanisms) on app.accounts to mailwright_definer;
+grant execute on function app.are_mechanisms(text[]), app.is_name(text) to mailwright_definer;
+-- a new owner of a function needs CREATE on its schema, at that moment only
+grant create on schema app to mailwright_definer;
+alter function app.set_verifiers(text, text[], text[]) owner to mailwright_definer;
+alter function app.drop_unlisted_verifiers(text) owner to mailwright_definer;
+revoke create on schema app from mailwright_definer;

@@ -1,0 +1,77 @@
+import { requireScope } from '../auth.ts'
+import type { Authentication, Db } from '../database.ts'
+import { problem, problemAt } from '../problems.ts'
+import type { Subject } from '../subject.ts'
+import { parseFreeText } from '../text.ts'
+import type { WorkQueue } from '../work-queue.ts'
+import { assertAvailable } from './authentication.ts'
+import { type AccountName, assertNameFits } from './name.ts'
+import { deriveFor, type NewPassword } from './new-password.ts'
+import { assertRoleNameAllowed, isRoleName } from './role-names.ts'
+import { type AccountRow, assertNameFree, insertAccount, lookUpAccountGround } from './store.ts'
+
+export interface PersonMembers {
+  display_name?: string | null
+  external_id?: string | null
+}
+
+/** Only the members that were sent. `at` is the pointer to the object that has them. */
+export function parsePersonMembers({ display_name, external_id }: PersonMembers, at: string): PersonMembers {
+  return {
+    ...(display_name !== undefined && { display_name: parseMember(display_name, `${at}/display_name`) }),
+    ...(external_id !== undefined && { external_id: parseMember(external_id, `${at}/external_id`) }),
+  }
+}
+
+function parseMember(text: string | null, pointer: string): string | null {
+  return text === null ? null : parseFreeText(text, pointer)
+}
+
+/** A role name takes the request's word for it and a scope. */
+export function assertMayTakeName(
+  subject: Subject,
+  name: AccountName,
+  allow = false,
+  pointer = '/name',
+): void {
+  assertRoleNameAllowed(name, allow, pointer)
+  if (isRoleName(name)) requireScope(subject, 'names:reserved')
+}
+
+export interface AccountRequest extends PersonMembers {
+  name: AccountName
+  password: NewPassword
+  authentication: Authentication | undefined
+}
+
+/** Creates an account without a mailbox. */
+export async function createAccount(
+  { db, derivations }: { db: Db; derivations: WorkQueue },
+  request: AccountRequest,
+): Promise<AccountRow> {
+  const { name, password, display_name = null, external_id = null } = request
+  const { prepared, verifiers } = await deriveFor(derivations, password, () => prepare(db, request))
+  const { authentication } = prepared
+  const row = await insertAccount(db, { name, authentication, display_name, external_id, verifiers })
+  if (row) return row
+  assertNameFree(name, await lookUpAccountGround(db, name))
+  throw problem('busy', { detail: 'The name was taken and freed at this moment.', retryAfterSeconds: 1 })
+}
+
+async function prepare(db: Db, { name, authentication: wanted }: AccountRequest) {
+  const ground = await lookUpAccountGround(db, name)
+  const authentication = wanted ?? ground.authentication
+  assertAloneAvailable(authentication)
+  assertNameFits(name, ground.local_name_max_length)
+  assertNameFree(name, ground)
+  const { secure_password_mechanisms: mechanisms, scram_iterations: scramIterations } = ground
+  return { authentication, derivation: { mechanisms, scramIterations } }
+}
+
+function assertAloneAvailable(authentication: Authentication): void {
+  assertAvailable(authentication)
+  if (authentication !== 'password_file') return
+  const detail =
+    'A password_file account exists only together with its mailbox: create the mailbox, or say "local".'
+  throw problemAt('authentication-unavailable', '/authentication', detail)
+}

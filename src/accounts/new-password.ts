@@ -1,0 +1,54 @@
+import { problem, problemAt } from '../problems.ts'
+import type { WorkQueue } from '../work-queue.ts'
+import { generatePassword, parsePassword } from './password.ts'
+import { deriveVerifiers, type Verifier, type VerifierOptions } from './verifiers.ts'
+
+export interface NewPassword {
+  text: string
+  /** Made here, so that the answer has to show it. */
+  generated: boolean
+}
+
+interface PasswordMembers {
+  password?: string
+  generate_password?: boolean
+}
+
+/** What a body says about a new password; undefined where it says nothing. */
+export function readNewPassword({ password, generate_password }: PasswordMembers): NewPassword | undefined {
+  if (generate_password && password !== undefined) {
+    throw problemAt(
+      'password-not-accepted',
+      '/password',
+      'Send either password or generate_password, not both.',
+    )
+  }
+  if (generate_password) return { text: generatePassword(), generated: true }
+  return password === undefined ? undefined : { text: parsePassword(password), generated: false }
+}
+
+export function requirePassword(password: NewPassword | undefined): NewPassword {
+  if (password) return password
+  throw problem('password-required', { detail: 'Send password, or generate_password: true.' })
+}
+
+export interface Prepared {
+  /** What the settings ask to be made of the password. */
+  derivation: VerifierOptions
+}
+
+/**
+ * Looks up first and derives last: what would be refused anyway costs no hash. Where the derivation had to
+ * wait for its turn, the look-up is repeated, since its findings may be seconds old.
+ */
+export async function deriveFor<T extends Prepared>(
+  queue: WorkQueue,
+  password: NewPassword,
+  lookUp: () => Promise<T>,
+): Promise<{ prepared: T; verifiers: Verifier[] }> {
+  const first = await lookUp()
+  return queue.run(async ({ waited }) => {
+    const prepared = waited ? await lookUp() : first
+    return { prepared, verifiers: await deriveVerifiers(password.text, prepared.derivation) }
+  })
+}

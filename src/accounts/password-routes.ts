@@ -1,0 +1,53 @@
+import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import { parseIfMatch, setETag } from '../etag.ts'
+import { answer, bodyProblemResponses, noContent } from '../responses.ts'
+import { IfMatch, ref } from '../schemas.ts'
+import { lookUpName } from './name.ts'
+import { deriveFor, readNewPassword, requirePassword } from './new-password.ts'
+import { lookUpPasswordGround, setPassword } from './password-store.ts'
+import type { AccountOptions } from './routes.ts'
+import { AccountParams, PasswordGenerated, PasswordSet } from './schemas.ts'
+
+export const passwords: FastifyPluginAsyncTypebox<AccountOptions> = async (app, { db, derivations }) => {
+  app.put(
+    '/:account/password',
+    {
+      schema: {
+        operationId: 'setPassword',
+        tags: ['accounts'],
+        summary: 'Set the password of an account',
+        description:
+          'Takes no old password. Also for a locked mailbox or a disabled account. 204 for `password`, 200 with it for `generate_password: true`.',
+        security: [{ bearer: ['passwords:write'] }],
+        params: AccountParams,
+        headers: IfMatch,
+        body: ref(PasswordSet),
+        response: {
+          200: answer(PasswordGenerated, 'Set; the password that was made is shown here once.', 'etag'),
+          204: noContent('Set.', 'etag'),
+          ...bodyProblemResponses(
+            'account-not-found',
+            'password-required',
+            'password-not-accepted',
+            'password-too-weak',
+            'precondition-failed',
+          ),
+        },
+      },
+    },
+    async (request, reply) => {
+      const target = {
+        name: lookUpName(request.params.account),
+        visible: request.subject.domains,
+        precondition: parseIfMatch(request),
+      }
+      const password = requirePassword(readNewPassword(request.body))
+      const lookUp = () => lookUpPasswordGround(db, target)
+      const { prepared, verifiers } = await deriveFor(derivations, password, lookUp)
+      const version = await db.transaction().execute((tx) => setPassword(tx, target, prepared, verifiers))
+      setETag(reply, version)
+      if (password.generated) return { generated_password: password.text }
+      reply.code(204)
+    },
+  )
+}

@@ -1,0 +1,64 @@
+import { sql } from 'kysely'
+import type { Db, Tx } from '../database.ts'
+import { meets, type Precondition } from '../etag.ts'
+import { problem } from '../problems.ts'
+import type { Subject } from '../subject.ts'
+import type { AccountName } from './name.ts'
+import { getAccount, lockAccount, mechanismsOf } from './store.ts'
+import type { Mechanism, Verifier, VerifierOptions } from './verifiers.ts'
+
+export interface PasswordGround {
+  derivation: VerifierOptions
+  /** Tells this account from one that is made anew under the same name. */
+  createdAt: Date
+}
+
+export interface PasswordTarget {
+  name: AccountName
+  visible: Subject['domains']
+  precondition: Precondition
+}
+
+/** What verifiers the account is to have, by its domain's list, else the server's. */
+export async function lookUpPasswordGround(
+  db: Db,
+  { name, visible, precondition }: PasswordTarget,
+): Promise<PasswordGround> {
+  const account = await getAccount(db, name, visible)
+  if (!meets(precondition, account.version)) throw problem('precondition-failed')
+  const { rows } = await sql<{ listed: Mechanism[]; scram_iterations: number }>`
+    select coalesce(d.secure_password_mechanisms, s.secure_password_mechanisms) as listed, s.scram_iterations
+    from app.settings as s
+      left join app.mailboxes as m on m.name = ${name}
+      left join app.domains as d on d.name = m.domain`.execute(db)
+  const { listed, scram_iterations } = rows[0]!
+  const mechanisms = account.authentication === 'password_file' ? [] : listed
+  return { derivation: { mechanisms, scramIterations: scram_iterations }, createdAt: account.created_at }
+}
+
+/** Returns the new version. */
+export async function setPassword(
+  tx: Tx,
+  target: PasswordTarget,
+  { createdAt }: PasswordGround,
+  verifiers: Verifier[],
+) {
+  const { name, visible, precondition } = target
+  const before = await lockAccount(tx, name, visible, precondition)
+  if (before.created_at.getTime() !== createdAt.getTime()) throw problem('account-not-found')
+  const { version } = await tx
+    .updateTable('accounts')
+    .set({
+      mechanisms: mechanismsOf(verifiers),
+      password_set_at: sql`now()`,
+      version: sql`gen_random_uuid()`,
+      updated_at: sql`now()`,
+    })
+    .where('name', '=', name)
+    .returning('version')
+    .executeTakeFirstOrThrow()
+  const kinds = verifiers.map((one) => one.mechanism)
+  const texts = verifiers.map((one) => one.verifier)
+  await sql`select app.set_verifiers(${name}, ${kinds}, ${texts})`.execute(tx)
+  return version
+}

@@ -1,0 +1,176 @@
+import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import type { Db } from '../database.ts'
+import { parseIfMatch, setETag } from '../etag.ts'
+import { linkNext, parseCursor, toPage } from '../pagination.ts'
+import { problemOnViolation } from '../problem-details.ts'
+import { answer, bodyProblemResponses, noContent, problemResponses } from '../responses.ts'
+import { IfMatch, mergePatchTypes, ref } from '../schemas.ts'
+import type { WorkQueue } from '../work-queue.ts'
+import { assertMayTakeName, createAccount, parsePersonMembers } from './create.ts'
+import { lookUpName, parseName } from './name.ts'
+import { readNewPassword, requirePassword } from './new-password.ts'
+import {
+  Account,
+  AccountCreate,
+  AccountCreated,
+  AccountList,
+  AccountListQuery,
+  AccountParams,
+  AccountUpdate,
+} from './schemas.ts'
+import { deleteAccount, getAccount, listAccounts, toAccount, updateAccount } from './store.ts'
+
+export interface AccountOptions {
+  db: Db
+  derivations: WorkQueue
+}
+
+export const accounts: FastifyPluginAsyncTypebox<AccountOptions> = async (app, { db, derivations }) => {
+  app.post(
+    '',
+    {
+      config: { allDomains: true },
+      schema: {
+        operationId: 'createAccount',
+        tags: ['accounts'],
+        summary: 'Create an account without a mailbox',
+        description:
+          'Only for callers with all domains. Give it a mailbox later with `create_account: false`. Most callers want `POST /v1/mailboxes`, which makes both at once.',
+        security: [{ bearer: ['accounts:write'] }],
+        body: ref(AccountCreate),
+        response: {
+          201: answer(AccountCreated, 'Created.', 'etag', 'location'),
+          ...bodyProblemResponses(
+            'invalid-name',
+            'role-name-refused',
+            'password-required',
+            'password-not-accepted',
+            'password-too-weak',
+            'authentication-unavailable',
+            'account-exists',
+            'mailbox-deleted',
+            'name-taken',
+          ),
+        },
+      },
+    },
+    async (request, reply) => {
+      const { body, subject } = request
+      const name = parseName(body.name)
+      assertMayTakeName(subject, name, body.allow_role_name)
+      const password = requirePassword(readNewPassword(body))
+      const person = parsePersonMembers(body, '')
+      const { authentication } = body
+      const row = await createAccount({ db, derivations }, { name, password, authentication, ...person })
+      reply.code(201).header('location', `/v1/accounts/${row.name}`)
+      setETag(reply, row.version)
+      return { ...toAccount(row), ...(password.generated && { generated_password: password.text }) }
+    },
+  )
+
+  app.get(
+    '',
+    {
+      schema: {
+        operationId: 'listAccounts',
+        tags: ['accounts'],
+        summary: 'List accounts',
+        description:
+          'In the order of their names. A limited caller sees those whose mailbox is in its domains.',
+        security: [{ bearer: ['accounts:read'] }],
+        querystring: AccountListQuery,
+        response: { 200: answer(AccountList, 'A page.', 'link'), ...problemResponses() },
+      },
+    },
+    async (request, reply) => {
+      const { cursor, ...options } = request.query
+      const after = parseCursor(cursor)?.after
+      const rows = await listAccounts(db, request.subject.domains, { ...options, after })
+      const page = toPage(rows, options.limit, (row) => row.name)
+      linkNext(request, reply, page.next)
+      return { items: page.items.map(toAccount), next: page.next }
+    },
+  )
+
+  app.get(
+    '/:account',
+    {
+      schema: {
+        operationId: 'getAccount',
+        tags: ['accounts'],
+        summary: 'Get an account',
+        security: [{ bearer: ['accounts:read'] }],
+        params: AccountParams,
+        response: { 200: answer(Account, 'The account.', 'etag'), ...problemResponses('account-not-found') },
+      },
+    },
+    async (request, reply) => {
+      const row = await getAccount(db, lookUpName(request.params.account), request.subject.domains)
+      setETag(reply, row.version)
+      return toAccount(row)
+    },
+  )
+
+  app.patch(
+    '/:account',
+    {
+      schema: {
+        operationId: 'updateAccount',
+        tags: ['accounts'],
+        summary: 'Change an account',
+        description: 'JSON Merge Patch (RFC 7396). An edit that changes nothing leaves the ETag as it is.',
+        security: [{ bearer: ['accounts:write'] }],
+        params: AccountParams,
+        headers: IfMatch,
+        body: ref(AccountUpdate),
+        consumes: mergePatchTypes,
+        response: {
+          200: answer(Account, 'The account as it is now.', 'etag'),
+          ...bodyProblemResponses('account-not-found', 'precondition-failed'),
+        },
+      },
+    },
+    async (request, reply) => {
+      const change = {
+        name: lookUpName(request.params.account),
+        visible: request.subject.domains,
+        changes: { ...request.body, ...parsePersonMembers(request.body, '') },
+        precondition: parseIfMatch(request),
+      }
+      const row = await db.transaction().execute((tx) => updateAccount(tx, change))
+      setETag(reply, row.version)
+      return toAccount(row)
+    },
+  )
+
+  app.delete(
+    '/:account',
+    {
+      schema: {
+        operationId: 'deleteAccount',
+        tags: ['accounts'],
+        summary: 'Delete an account without a mailbox',
+        description:
+          'At once and for good. With a mailbox in any state it is refused: delete that, with `account=delete`.',
+        security: [{ bearer: ['accounts:write'] }],
+        params: AccountParams,
+        headers: IfMatch,
+        response: {
+          204: noContent('Deleted.'),
+          ...problemResponses('account-not-found', 'account-has-mailbox', 'precondition-failed'),
+        },
+      },
+    },
+    async (request, reply) => {
+      const target = {
+        name: lookUpName(request.params.account),
+        visible: request.subject.domains,
+        precondition: parseIfMatch(request),
+      }
+      const deletion = db.transaction().execute((tx) => deleteAccount(tx, target))
+      // checked at commit: a mailbox was made for it in the meantime
+      await problemOnViolation(deletion, { mailboxes_account_fkey: 'account-has-mailbox' })
+      reply.code(204)
+    },
+  )
+}

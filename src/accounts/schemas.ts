@@ -1,0 +1,122 @@
+import Type, { type Static } from 'typebox'
+import {
+  AllowRoleName,
+  Authentication,
+  freeText,
+  GeneratedPassword,
+  GeneratePassword,
+  ListQuery,
+  listOf,
+  nullable,
+  optional,
+  Password,
+  strict,
+  Timestamp,
+} from '../schemas.ts'
+
+export const DisplayName = nullable(freeText('For people.'))
+export const ExternalId = nullable(freeText("The caller's own key for the person; need not be unique."))
+
+const updatable = {
+  disabled: Type.Boolean({ description: 'Nobody can log in with it; its mailbox still receives mail.' }),
+  display_name: DisplayName,
+  external_id: ExternalId,
+}
+
+const example = {
+  name: 'user05',
+  authentication: 'local',
+  disabled: false,
+  display_name: 'Hanako Yamada',
+  external_id: '1001',
+  mailbox: 'user05@example.jp',
+  password_set_at: '2026-11-24T08:00:00.000Z',
+  created_at: '2026-11-24T08:00:00.000Z',
+  updated_at: '2026-11-24T08:00:00.000Z',
+}
+
+const members = {
+  name: Type.String({
+    description: 'The login name; at the same time the local part of its mailbox, where it has one.',
+  }),
+  authentication: Authentication,
+  ...updatable,
+  mailbox: nullable(Type.String({ description: 'The address of its active mailbox.' })),
+  password_set_at: nullable(Timestamp),
+  created_at: Timestamp,
+  updated_at: Timestamp,
+}
+
+export const Account = strict(members, { $id: 'Account', examples: [example] })
+export type Account = Static<typeof Account>
+
+export const AccountCreated = strict(
+  { ...members, generated_password: Type.Optional(GeneratedPassword) },
+  {
+    $id: 'AccountCreated',
+    examples: [{ ...example, mailbox: null, generated_password: 'Rk7mD-x3vQz-9tHwB-LpN4c-uJ6yG' }],
+  },
+)
+export type AccountCreated = Static<typeof AccountCreated>
+
+export const AccountCreate = strict(
+  {
+    name: Type.String({
+      maxLength: 256,
+      description:
+        'Letters, digits, hyphen, underscore, period (not first, last or doubled); kept in lower case. Up to 20 characters for `local` accounts, unless the server is set otherwise.',
+    }),
+    ...optional({
+      allow_role_name: AllowRoleName,
+      password: Password,
+      generate_password: GeneratePassword,
+      authentication: Authentication,
+      display_name: DisplayName,
+      external_id: ExternalId,
+    }),
+  },
+  {
+    $id: 'AccountCreate',
+    examples: [{ name: 'user05', generate_password: true, display_name: 'Hanako Yamada' }],
+  },
+)
+export type AccountCreate = Static<typeof AccountCreate>
+
+export const AccountUpdate = strict(optional(updatable), {
+  $id: 'AccountUpdate',
+  description: 'JSON Merge Patch (RFC 7396).',
+  examples: [{ disabled: true }],
+})
+export type AccountUpdate = Static<typeof AccountUpdate>
+
+export const AccountList = listOf(Account, 'AccountList')
+
+export const AccountParams = strict({ account: Type.String({ description: 'The name.', maxLength: 256 }) })
+
+export const AccountListQuery = strict({
+  ...ListQuery,
+  prefix: Type.Optional(Type.String({ maxLength: 64, description: 'Names that begin so (lower case).' })),
+  external_id: Type.Optional(Type.String({ maxLength: 200, description: 'May give several.' })),
+})
+export type AccountListQuery = Static<typeof AccountListQuery>
+
+export const PasswordSet = strict(optional({ password: Password, generate_password: GeneratePassword }), {
+  $id: 'PasswordSet',
+  description: 'Either `password` or `generate_password: true`.',
+  examples: [{ generate_password: true }],
+})
+
+export const PasswordGenerated = strict(
+  { generated_password: GeneratedPassword },
+  { $id: 'PasswordGenerated', examples: [{ generated_password: 'Rk7mD-x3vQz-9tHwB-LpN4c-uJ6yG' }] },
+)
+
+export const accountSchemas = [
+  Account,
+  AccountCreated,
+  AccountCreate,
+  AccountUpdate,
+  AccountList,
+  PasswordSet,
+  PasswordGenerated,
+]

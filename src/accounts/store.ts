@@ -1,0 +1,201 @@
+import { type Expression, type SqlBool, sql, type Updateable } from 'kysely'
+import type { Authentication, Database, Db, Tx } from '../database.ts'
+import { meets, type Precondition } from '../etag.ts'
+import { sameMembers } from '../merge-patch.ts'
+import { type Conflict, problem } from '../problems.ts'
+import type { Subject } from '../subject.ts'
+import type { AccountName } from './name.ts'
+import type { Account, AccountListQuery } from './schemas.ts'
+import type { Mechanism, Verifier } from './verifiers.ts'
+
+const columns = [
+  'accounts.name',
+  'accounts.authentication',
+  'accounts.disabled',
+  'accounts.display_name',
+  'accounts.external_id',
+  'accounts.password_set_at',
+  'accounts.version',
+  'accounts.created_at',
+  'accounts.updated_at',
+] as const
+
+export type AccountRow = Account & { version: string }
+
+export function toAccount({ version: _, ...account }: AccountRow): Account {
+  return account
+}
+
+/** Accounts with the address of their active mailbox. To a limited caller an account without one of its own does not exist. */
+function visibleAccounts(db: Db, visible: Subject['domains']) {
+  const query = db
+    .selectFrom('accounts')
+    .leftJoin('mailboxes', (join) =>
+      join.onRef('mailboxes.name', '=', 'accounts.name').on('mailboxes.state', '=', 'active'),
+    )
+    .select(columns)
+    .select(sql<string | null>`mailboxes.name || '@' || mailboxes.domain`.as('mailbox'))
+    .where('accounts.state', '=', 'active')
+  return visible === '*' ? query : query.where('mailboxes.domain', '=', sql<never>`any(${visible}::text[])`)
+}
+
+export function getAccount(db: Db, name: AccountName, visible: Subject['domains']): Promise<AccountRow> {
+  return visibleAccounts(db, visible)
+    .where('accounts.name', '=', name)
+    .executeTakeFirstOrThrow(() => problem('account-not-found'))
+}
+
+export interface AccountListOptions extends Omit<AccountListQuery, 'cursor'> {
+  after: string | undefined
+}
+
+/** One row more than `limit`, where there is one. */
+export function listAccounts(
+  db: Db,
+  visible: Subject['domains'],
+  options: AccountListOptions,
+): Promise<AccountRow[]> {
+  const { prefix, external_id, after, limit } = options
+  const conditions: Expression<SqlBool>[] = [
+    ...(prefix === undefined
+      ? []
+      : [sql<SqlBool>`accounts.name >= ${prefix} and starts_with(accounts.name, ${prefix})`]),
+    ...(external_id === undefined ? [] : [sql<SqlBool>`accounts.external_id = ${external_id}`]),
+    ...(after === undefined ? [] : [sql<SqlBool>`accounts.name > ${after}`]),
+  ]
+  const own = visible === '*' ? [] : [ownNames(visible, conditions, limit + 1)]
+  return visibleAccounts(db, visible)
+    .where((eb) => eb.and([...conditions, ...own]))
+    .orderBy('accounts.name')
+    .limit(limit + 1)
+    .execute()
+}
+
+/** The first names of each domain by its own index, so that a limited caller's list never reads rows of others. */
+function ownNames(
+  domains: readonly string[],
+  conditions: Expression<SqlBool>[],
+  rows: number,
+): Expression<SqlBool> {
+  const matching = conditions.length === 0 ? sql`true` : sql.join(conditions, sql` and `)
+  return sql<SqlBool>`accounts.name in (
+    select candidate.name from unnest(${domains}::text[]) as own (domain) cross join lateral (
+      select accounts.name
+      from app.mailboxes join app.accounts on accounts.name = mailboxes.name
+      where mailboxes.domain = own.domain and mailboxes.state = 'active' and ${matching}
+      order by mailboxes.name limit ${rows}
+    ) as candidate)`
+}
+
+export interface AccountGround {
+  authentication: Authentication
+  secure_password_mechanisms: Mechanism[]
+  scram_iterations: number
+  local_name_max_length: number
+  state: 'active' | 'deleted' | 'held' | null
+  mailbox: string | null
+  purge_at: Date | null
+}
+
+/** The settings and whoever holds the name, in one round trip. */
+export async function lookUpAccountGround(db: Db, name: AccountName): Promise<AccountGround> {
+  const { rows } = await sql<AccountGround>`
+    select s.authentication, s.secure_password_mechanisms, s.scram_iterations, s.local_name_max_length,
+      a.state, m.name || '@' || m.domain as mailbox, m.purge_at
+    from app.settings as s
+      left join app.accounts as a on a.name = ${name}
+      left join app.mailboxes as m on m.name = ${name}`.execute(db)
+  return rows[0]!
+}
+
+/** Refuses a name that another account has, in any state. */
+export function assertNameFree(name: AccountName, { state, mailbox, purge_at }: AccountGround): void {
+  if (state === null) return
+  const account: Conflict = { kind: 'account', address: name }
+  if (state === 'active') throw problem('account-exists', { conflict: account })
+  if (mailbox === null) throw problem('name-taken', { conflict: account })
+  throw problem('mailbox-deleted', { conflict: { kind: 'mailbox', address: mailbox, purge_at } })
+}
+
+export interface NewAccount {
+  name: AccountName
+  authentication: Authentication
+  display_name: string | null
+  external_id: string | null
+  verifiers: Verifier[]
+}
+
+/** One statement. undefined where the name was taken meanwhile. */
+export async function insertAccount(db: Db, account: NewAccount): Promise<AccountRow | undefined> {
+  const { name, authentication, display_name, external_id, verifiers } = account
+  const { rows } = await sql<AccountRow>`
+    with a as (
+      insert into app.accounts (name, authentication, mechanisms, display_name, external_id, password_set_at)
+      values (${name}, ${authentication}, ${mechanismsOf(verifiers)}, ${display_name}, ${external_id}, now())
+      on conflict on constraint accounts_pkey do nothing
+      returning name, authentication, disabled, display_name, external_id, password_set_at, version, created_at, updated_at
+    ), v as (
+      insert into app.verifiers (name, mechanism, verifier)
+      select a.name, v.mechanism, v.verifier from a cross join ${verifierRows(verifiers)}
+    )
+    select a.*, null as mailbox from a`.execute(db)
+  return rows[0]
+}
+
+/** The challenge–response mechanisms among them, for the column `mechanisms`. */
+export function mechanismsOf(verifiers: Verifier[]): Mechanism[] {
+  return verifiers.flatMap(({ mechanism }) => (mechanism === 'ARGON2ID' ? [] : [mechanism]))
+}
+
+/** As a row source `v (mechanism, verifier)`. */
+export function verifierRows(verifiers: Verifier[]) {
+  const kinds = verifiers.map((one) => one.mechanism)
+  const texts = verifiers.map((one) => one.verifier)
+  return sql`unnest(${kinds}::text[], ${texts}::text[]) as v (mechanism, verifier)`
+}
+
+export interface AccountChange {
+  name: AccountName
+  visible: Subject['domains']
+  changes: Pick<Updateable<Database['accounts']>, 'disabled' | 'display_name' | 'external_id'>
+  precondition: Precondition
+}
+
+export async function updateAccount(
+  tx: Tx,
+  { name, visible, changes, precondition }: AccountChange,
+): Promise<AccountRow> {
+  const before = await lockAccount(tx, name, visible, precondition)
+  if (sameMembers(before, changes)) return before
+  const after = await tx
+    .updateTable('accounts')
+    .set({ ...changes, version: sql`gen_random_uuid()`, updated_at: sql`now()` })
+    .where('name', '=', name)
+    .returning(columns)
+    .executeTakeFirstOrThrow()
+  return { ...after, mailbox: before.mailbox }
+}
+
+/** Holds the account until the transaction ends. */
+export async function lockAccount(
+  tx: Tx,
+  name: AccountName,
+  visible: Subject['domains'],
+  precondition: Precondition,
+) {
+  await tx.selectFrom('accounts').select('name').where('name', '=', name).forUpdate().execute()
+  const account = await getAccount(tx, name, visible)
+  if (!meets(precondition, account.version)) throw problem('precondition-failed')
+  return account
+}
+
+/** mailboxes_account_fkey, checked at commit, refuses it where a mailbox was linked meanwhile. */
+export async function deleteAccount(tx: Tx, { name, visible, precondition }: Omit<AccountChange, 'changes'>) {
+  await lockAccount(tx, name, visible, precondition)
+  const { numDeletedRows } = await tx
+    .deleteFrom('accounts')
+    .where('name', '=', name)
+    .where((eb) => eb.not(eb.exists(eb.selectFrom('mailboxes').select('name').where('name', '=', name))))
+    .executeTakeFirst()
+  if (numDeletedRows === 0n) throw problem('account-has-mailbox')
+}

@@ -1,0 +1,88 @@
+import { argon2, createHash, createHmac, pbkdf2, randomBytes } from 'node:crypto'
+import { promisify } from 'node:util'
+import { cramMd5Verifier } from './cram-md5.ts'
+import { nfcForm, saslprepForm } from './password.ts'
+
+/** The SASL mechanisms that work with the bare account name, the strongest first. */
+export const securePasswordMechanisms = ['SCRAM-SHA-256', 'CRAM-MD5'] as const
+export type Mechanism = (typeof securePasswordMechanisms)[number]
+
+export type VerifierKind = 'ARGON2ID' | Mechanism
+
+/** `verifier` is what Dovecot reads after its `{mechanism}` prefix, which is never stored. */
+export interface Verifier {
+  mechanism: VerifierKind
+  verifier: string
+}
+
+export interface VerifierOptions {
+  mechanisms: readonly Mechanism[]
+  scramIterations: number
+}
+
+/** One of the equivalent sets of the OWASP Password Storage Cheat Sheet; `memory` is in KiB. */
+export const argon2idParameters = { memory: 19456, passes: 2, parallelism: 1 } as const
+
+const saltOctets = 16 // RFC 9106 §3.1, and enough for SCRAM
+const argon2TagOctets = 32
+const sha256Octets = 32
+
+// Asynchronous, because each takes tens of milliseconds: libuv's threads do the work, the event loop goes on.
+const argon2Async = promisify(argon2)
+const pbkdf2Async = promisify(pbkdf2)
+
+/**
+ * The verifiers of a password that `parsePassword` or `generatePassword` gave, Argon2id first. They are derived one
+ * after another, so that one password never holds more than one thread.
+ */
+export async function deriveVerifiers(password: string, options: VerifierOptions): Promise<Verifier[]> {
+  const prepared = saslprepForm(password)
+  const verifiers: Verifier[] = [{ mechanism: 'ARGON2ID', verifier: await argon2idVerifier(password) }]
+  for (const mechanism of securePasswordMechanisms) {
+    if (!options.mechanisms.includes(mechanism)) continue
+    verifiers.push({ mechanism, verifier: await deriveFor[mechanism](prepared, options) })
+  }
+  return verifiers
+}
+
+const deriveFor: Record<Mechanism, (prepared: string, options: VerifierOptions) => string | Promise<string>> =
+  {
+    'SCRAM-SHA-256': (prepared, { scramIterations }) => scramSha256Verifier(prepared, scramIterations),
+    'CRAM-MD5': (prepared) => cramMd5Verifier(prepared),
+  }
+
+/** A PHC string. */
+async function argon2idVerifier(password: string): Promise<string> {
+  const nonce = randomBytes(saltOctets)
+  const { memory, passes, parallelism } = argon2idParameters
+  const message = nfcForm(password)
+  const tag = await argon2Async('argon2id', {
+    message,
+    nonce,
+    memory,
+    passes,
+    parallelism,
+    tagLength: argon2TagOctets,
+  })
+  return `$argon2id$v=19$m=${memory},t=${passes},p=${parallelism}$${unpadded(nonce)}$${unpadded(tag)}`
+}
+
+function unpadded(octets: Buffer): string {
+  return octets.toString('base64').replace(/=+$/, '')
+}
+
+/** RFC 5802 §3 with SHA-256 (RFC 7677): `iterations,salt,StoredKey,ServerKey`. Exported for the RFC's own example. */
+export async function scramSha256Verifier(
+  prepared: string,
+  iterations: number,
+  salt: Buffer = randomBytes(saltOctets),
+): Promise<string> {
+  const saltedPassword = await pbkdf2Async(prepared, salt, iterations, sha256Octets, 'sha256')
+  const storedKey = createHash('sha256').update(hmacSha256(saltedPassword, 'Client Key')).digest('base64')
+  const serverKey = hmacSha256(saltedPassword, 'Server Key').toString('base64')
+  return [iterations, salt.toString('base64'), storedKey, serverKey].join(',')
+}
+
+function hmacSha256(key: Buffer, text: string): Buffer {
+  return createHmac('sha256', key).update(text).digest()
+}

@@ -1,0 +1,108 @@
+import { randomUUID } from 'node:crypto'
+import type { Socket } from 'node:net'
+import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
+import Fastify, { type FastifyInstance, type FastifyServerOptions, LogController } from 'fastify'
+import { passwords } from './accounts/password-routes.ts'
+import { accounts } from './accounts/routes.ts'
+import { accountSchemas } from './accounts/schemas.ts'
+import { type AuthOptions, auth } from './auth.ts'
+import { bodies } from './bodies.ts'
+import type { Db } from './database.ts'
+import { domains } from './domains/routes.ts'
+import { domainSchemas } from './domains/schemas.ts'
+import { Health, health } from './health.ts'
+import { mailboxEnsure } from './mailboxes/ensure-routes.ts'
+import { mailboxList } from './mailboxes/list-routes.ts'
+import { mailboxes } from './mailboxes/routes.ts'
+import { mailboxSchemas } from './mailboxes/schemas.ts'
+import { openapiDocument } from './openapi-document.ts'
+import { problemDetails } from './problem-details.ts'
+import { problemPages } from './problem-pages.ts'
+import { reference } from './reference.ts'
+import { requestLog } from './request-log.ts'
+import { problemSchemas } from './responses.ts'
+import { server } from './server/routes.ts'
+import { serverSchemas } from './server/schemas.ts'
+import { buildValidator } from './validation.ts'
+import type { WorkQueue } from './work-queue.ts'
+
+export interface AppOptions {
+  db: Db
+  derivations: WorkQueue
+  auth: AuthOptions
+  publicUrl?: string | undefined
+  fastify?: FastifyServerOptions
+}
+
+const schemas = [
+  ...problemSchemas,
+  Health,
+  ...domainSchemas,
+  ...accountSchemas,
+  ...mailboxSchemas,
+  ...serverSchemas,
+]
+
+/** The whole HTTP side, in the order in which a request meets it. */
+export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
+  const { db, derivations } = options
+  const app = createServer(options.fastify)
+
+  await app.register(openapiDocument, { publicUrl: options.publicUrl })
+  await app.register(requestLog)
+  await app.register(problemDetails)
+  await app.register(bodies)
+  for (const schema of schemas) app.addSchema(schema)
+
+  await app.register(health, { db })
+  await app.register(problemPages)
+  await app.register(reference)
+  await app.register(
+    async (api) => {
+      api.addHook('onRequest', async (_request, reply) => {
+        reply.header('cache-control', 'no-store')
+      })
+      await api.register(auth, options.auth)
+      await api.register(domains, { prefix: '/domains', db })
+      await api.register(mailboxes, { prefix: '/mailboxes', db, derivations })
+      await api.register(mailboxList, { prefix: '/mailboxes', db })
+      await api.register(mailboxEnsure, { prefix: '/mailboxes', db, derivations })
+      await api.register(accounts, { prefix: '/accounts', db, derivations })
+      await api.register(passwords, { prefix: '/accounts', db, derivations })
+      await api.register(server, { prefix: '/server', db })
+    },
+    { prefix: '/v1' },
+  )
+  return app
+}
+
+function createServer(options: FastifyServerOptions = {}): FastifyInstance {
+  return Fastify({
+    bodyLimit: 64 * 1024, // the largest body is a mailbox
+    requestTimeout: 60_000, // for a client to send its request; a password may then wait 30 s for its turn
+    routerOptions: { maxParamLength: 1024 },
+    genReqId: () => randomUUID(), // the client's own id is logged beside it
+    requestIdHeader: false,
+    logController: new LogController({ disableRequestLogging: true }), // src/request-log.ts writes the line
+    return503OnClosing: false, // what arrives on a kept-alive connection while stopping is still served
+    schemaController: { compilersFactory: { buildValidator: buildValidator as never } },
+    clientErrorHandler: refuseMalformed,
+    ...options,
+  }).withTypeProvider<TypeBoxTypeProvider>() as unknown as FastifyInstance
+}
+
+/** What cannot be read as HTTP never reaches a route; it gets the same kind of answer all the same. */
+function refuseMalformed(_error: Error, socket: Socket): void {
+  if (!socket.writable) return
+  const body = JSON.stringify({
+    type: '/problems/invalid-request',
+    title: 'The request does not match its schema',
+    status: 400,
+    detail: 'This is not a well-formed HTTP request.',
+    instance: `urn:uuid:${randomUUID()}`,
+  })
+  const length = Buffer.byteLength(body)
+  socket.end(
+    `HTTP/1.1 400 Bad Request\r\nContent-Type: application/problem+json\r\nContent-Length: ${length}\r\nConnection: close\r\n\r\n${body}`,
+  )
+}

@@ -1,0 +1,195 @@
+interface CatalogueEntry {
+  status: number
+  title: string
+  /** Shown on the page `/problems/<code>`: what happened and what the client should do. */
+  help: string
+}
+
+/**
+ * Every problem this service can answer, by its stable code. Clients switch on the code (the end of
+ * `type`); a code has one status for ever. RFC 9457.
+ */
+export const catalogue = {
+  'invalid-request': {
+    status: 400,
+    title: 'The request does not match its schema',
+    help: 'The body, a query parameter or a header is malformed, has an unknown member or a value of the wrong type. `errors` names each place. Mend the request; sending it again unchanged cannot succeed.',
+  },
+  unauthenticated: {
+    status: 401,
+    title: 'A valid bearer token is needed',
+    help: 'No token was sent, or it is expired, malformed, signed by a key this service does not trust, or made for another audience. Get a new one from your identity provider, or with `npm run token`.',
+  },
+  'insufficient-scope': {
+    status: 403,
+    title: 'The token does not allow this',
+    help: 'The token is valid but lacks a scope that the operation needs, or the operation is only for callers with all domains. `detail` names what is missing.',
+  },
+  'not-found': {
+    status: 404,
+    title: 'No such resource',
+    help: 'The path names nothing this service has. Compare it with the reference under `/docs`.',
+  },
+  'domain-not-found': {
+    status: 404,
+    title: 'No such domain',
+    help: 'The path names a domain that does not exist, is deleted, or is not one of the domains of your token.',
+  },
+  'mailbox-not-found': {
+    status: 404,
+    title: 'No such mailbox',
+    help: 'The path names a mailbox that does not exist, is deleted, or is not in one of the domains of your token.',
+  },
+  'account-not-found': {
+    status: 404,
+    title: 'No such account',
+    help: 'The path names an account that does not exist, is deleted, or whose mailbox is not in one of the domains of your token.',
+  },
+  'method-not-allowed': {
+    status: 405,
+    title: 'The path does not have this method',
+    help: 'The `Allow` header lists the methods of this path.',
+  },
+  'domain-exists': {
+    status: 409,
+    title: 'The domain already exists',
+    help: 'Nothing was changed. Read it with GET, change it with PATCH.',
+  },
+  'domain-deleted': {
+    status: 409,
+    title: 'The domain is deleted and its name still held',
+    help: 'A domain that was deleted with its mailboxes keeps its name until the last of them is purged (`purge_at`). Restore it, wait, or delete it with `purge=true`.',
+  },
+  'domain-not-empty': {
+    status: 409,
+    title: 'The domain still has mailboxes',
+    help: 'Delete its mailboxes first, or say `mailboxes=delete&expect=<mailbox_count>`.',
+  },
+  'count-mismatch': {
+    status: 409,
+    title: 'The domain does not have as many mailboxes as expected',
+    help: 'Nothing was deleted. Read the domain again, make sure that it is the one you mean, and send its current `mailbox_count` as `expect`.',
+  },
+  'mailbox-exists': {
+    status: 409,
+    title: 'The mailbox already exists',
+    help: 'Nothing was changed. A job that wants "create or leave as it is" uses PUT /v1/mailboxes/{mailbox}.',
+  },
+  'mailbox-deleted': {
+    status: 409,
+    title: 'A deleted mailbox still holds this name',
+    help: 'A deleted mailbox keeps its name until it is purged (`conflict.purge_at`), so that nobody gets the name and with it the old mail. Wait, or delete it with `purge=true`.',
+  },
+  'alias-exists': {
+    status: 409,
+    title: 'The address is an alias',
+    help: 'An address is a mailbox or an alias, never both. Delete the alias first.',
+  },
+  'name-taken': {
+    status: 409,
+    title: 'The name is taken in this installation',
+    help: 'A name belongs to one mailbox in the whole installation, whatever the domain, because it is a login name by itself. Choose another local part.',
+  },
+  'account-exists': {
+    status: 409,
+    title: 'The account already exists',
+    help: 'An account of this name exists. To give it a mailbox send `create_account: false` and no password.',
+  },
+  'account-has-mailbox': {
+    status: 409,
+    title: 'The account has a mailbox',
+    help: 'No mailbox can be without its account. Delete (and purge) the mailbox first, or delete both with DELETE /v1/mailboxes/{mailbox}?account=delete.',
+  },
+  'authentication-differs': {
+    status: 409,
+    title: 'The account exists with another kind of authentication',
+    help: 'The kind of authentication of an account is chosen when it is created and is not changed by PUT or by linking it.',
+  },
+  'mailbox-limit-reached': {
+    status: 409,
+    title: 'The domain has as many mailboxes as it may have',
+    help: 'Delete mailboxes, or raise `mailbox_limit` of the domain. Deleted mailboxes do not count.',
+  },
+  'precondition-failed': {
+    status: 412,
+    title: 'The resource is not in the expected version',
+    help: 'The ETag in `If-Match` is not the current one (somebody changed the resource), or `If-None-Match: *` was sent and it exists. Read it again and decide anew.',
+  },
+  'content-too-large': {
+    status: 413,
+    title: 'The body is too large',
+    help: 'No single operation needs a body of this size.',
+  },
+  'unsupported-media-type': {
+    status: 415,
+    title: 'The media type of the body is not supported',
+    help: 'Send `content-type: application/json`; PATCH also takes `application/merge-patch+json` (RFC 7396).',
+  },
+  'invalid-domain-name': {
+    status: 422,
+    title: 'This is not a domain name that can receive mail',
+    help: 'At least two labels of letters, digits and inner hyphens, each at most 63 octets, 253 in all; internationalised names in U-label or A-label form. `errors` says which rule is broken.',
+  },
+  'invalid-address': {
+    status: 422,
+    title: 'This is not an e-mail address this service can hold',
+    help: 'An address is `name@domain`; `errors` says which part is wrong.',
+  },
+  'invalid-name': {
+    status: 422,
+    title: 'This is not a name that an account or a mailbox can have',
+    help: 'Letters, digits, hyphen, underscore and period; no period first, last or doubled; at most 64 characters, by default at most 20 for `local` accounts.',
+  },
+  'role-name-refused': {
+    status: 422,
+    title: 'The name is reserved for a role',
+    help: 'Names such as postmaster, abuse or admin belong to a function of the domain (RFC 2142), and certificate authorities mail some of them. Send `allow_role_name: true` with a token that has the scope `names:reserved`.',
+  },
+  'unknown-domain': {
+    status: 422,
+    title: 'The domain does not exist here',
+    help: 'The body refers to a domain that does not exist, is deleted, or is not one of the domains of your token.',
+  },
+  'unknown-account': {
+    status: 422,
+    title: 'The account does not exist',
+    help: 'With `create_account: false` the account must exist already. Create it, or leave `create_account` out.',
+  },
+  'password-required': {
+    status: 422,
+    title: 'A new account needs a password',
+    help: 'Send `password`, or `generate_password: true` to have one made.',
+  },
+  'password-not-accepted': {
+    status: 422,
+    title: 'A password cannot be accepted here',
+    help: 'An existing account keeps its password; `password` and `generate_password` exclude each other; and characters that cannot be typed on every client (RFC 4013) are refused.',
+  },
+  'password-too-weak': {
+    status: 422,
+    title: 'The password is too weak',
+    help: 'Choose a longer one, or send `generate_password: true`.',
+  },
+  'authentication-unavailable': {
+    status: 422,
+    title: 'This kind of authentication is not available here',
+    help: '`active_directory` is not available in this version. `password_file` exists only together with a mailbox.',
+  },
+  'internal-error': {
+    status: 500,
+    title: 'The service failed',
+    help: "The fault is the service's. Nothing was half-done. Report it with the `instance`; try again later.",
+  },
+  busy: {
+    status: 503,
+    title: 'The service has too much to do',
+    help: 'Nothing was changed. Try again after `Retry-After` seconds.',
+  },
+  unavailable: {
+    status: 503,
+    title: 'The service cannot reach its database',
+    help: 'Try again after `Retry-After` seconds. If the connection was lost in the middle of a write, read the object to learn whether it was made; PUT can simply be repeated.',
+  },
+} as const satisfies Record<string, CatalogueEntry>
+
+export type ProblemCode = keyof typeof catalogue

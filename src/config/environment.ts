@@ -1,0 +1,115 @@
+import Type, { type Static } from 'typebox'
+import {
+  hasControl,
+  isDatabaseUrl,
+  isHost,
+  isHostName,
+  isIssuer,
+  isNetwork,
+  isPort,
+  isReadableFile,
+  isWebUrl,
+  splitList,
+} from './values.ts'
+
+/** A text that must satisfy `check`; `expected` completes the sentence "NAME must be …". */
+function text(expected: string, description: string, check: (value: string) => boolean, options = {}) {
+  return Type.Refine(Type.String({ description, ...options }), check, () => expected)
+}
+
+const logLevels = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']
+
+/** The environment, one member a variable. The README's table of variables is generated from it. */
+export const Environment = Type.Object({
+  HOST: text('an IP address or a host name', 'The address to listen on.', isHost, { default: '127.0.0.1' }),
+  PORT: text('a whole number from 0 to 65535', 'The port to listen on; 0 takes any free one.', isPort, {
+    default: '8080',
+  }),
+  PUBLIC_URL: Type.Optional(
+    text(
+      'an http(s) URL without user, query and fragment',
+      'The address under which clients reach the service; the only source of absolute links.',
+      (value) => isWebUrl(value),
+    ),
+  ),
+  TLS_CERT_FILE: Type.Optional(
+    text('a file that can be read', 'The certificate chain (PEM) to serve HTTPS with.', isReadableFile),
+  ),
+  TLS_KEY_FILE: Type.Optional(
+    text('a file that can be read', 'The private key (PEM) of TLS_CERT_FILE.', isReadableFile),
+  ),
+  TRUSTED_PROXIES: Type.Optional(
+    text(
+      'addresses or networks (10.0.0.0/8, fd00::/8) parted by commas, none of them everybody (/0)',
+      'The proxies in front, as addresses and networks; X-Forwarded-* headers of others are ignored.',
+      (value) => splitList(value).length > 0 && splitList(value).every(isNetwork),
+    ),
+  ),
+  ALLOW_PLAIN_HTTP: text(
+    'true or false',
+    'true lets the service speak plain HTTP on an address that others can reach.',
+    (value) => value === 'true' || value === 'false',
+    { default: 'false' },
+  ),
+  DATABASE_URL: Type.Optional(
+    text(
+      'a postgres:// or postgresql:// URL',
+      'An existing Postgres, 15 or newer; without it the service brings its own.',
+      isDatabaseUrl,
+    ),
+  ),
+  MIGRATION_DATABASE_URL: Type.Optional(
+    text(
+      'a postgres:// or postgresql:// URL',
+      'The same database as the owner of the schemas; used for migrations only. Without it DATABASE_URL is used.',
+      isDatabaseUrl,
+    ),
+  ),
+  MAILWRIGHT_DATA_DIR: text(
+    'a path',
+    'The folder for the embedded Postgres and the token key.',
+    (value) => !hasControl(value),
+    { default: './data' },
+  ),
+  TOKEN_KEY_FILE: Type.Optional(
+    text(
+      'a path',
+      'The key that signs tokens. Default: token-key.json in MAILWRIGHT_DATA_DIR.',
+      (value) => !hasControl(value),
+    ),
+  ),
+  LOG_LEVEL: text(
+    `one of ${logLevels.join(', ')}`,
+    'The least level that is logged.',
+    (value) => logLevels.includes(value),
+    { default: 'info' },
+  ),
+  MAIL_SERVER: Type.Optional(
+    text(
+      'a host name',
+      "The mail servers' host name: the first value of the setting mail_server. Default: this machine's name.",
+      isHostName,
+    ),
+  ),
+  AUTH_ISSUER: Type.Optional(
+    text(
+      'an https URL without user, query and fragment (http for a loopback address only)',
+      'The OpenID Connect provider whose access tokens are accepted too.',
+      isIssuer,
+    ),
+  ),
+  AUTH_AUDIENCE: Type.Optional(
+    text(
+      'a text without control characters',
+      'The audience (aud) that tokens of AUTH_ISSUER must be made for.',
+      (value) => !hasControl(value),
+    ),
+  ),
+  AUTH_DOMAINS_CLAIM: text(
+    'the name of a claim',
+    'The claim of tokens of AUTH_ISSUER that lists the domains its holder may see.',
+    (value) => !hasControl(value),
+    { default: 'mailwright_domains' },
+  ),
+})
+export type Environment = Static<typeof Environment>

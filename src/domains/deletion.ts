@@ -1,0 +1,85 @@
+import { sql } from 'kysely'
+import type { Tx } from '../database.ts'
+import { type Precondition, requireVersion } from '../etag.ts'
+import { problem, problemAt } from '../problems.ts'
+import type { DomainName } from './name.ts'
+import type { DomainDeleteQuery } from './schemas.ts'
+import { lockDomain } from './store.ts'
+
+export interface DomainDeletion extends DomainDeleteQuery {
+  name: DomainName
+  precondition: Precondition
+}
+
+/** Set-based at any size; the lock of the domain makes the count stay true. */
+export async function deleteDomain(tx: Tx, deletion: DomainDeletion): Promise<void> {
+  const { name, purge, accounts } = deletion
+  const { version } = await lockDomain(tx, name, purge ? ['active', 'deleted'] : ['active'])
+  requireVersion(deletion.precondition, version)
+  const { active, deleted } = await countStates(tx, name)
+  assertMeant(deletion, active)
+  const accountsGo = accounts === 'delete'
+  if (purge || active + deleted === 0) await purgeDomain(tx, name, accountsGo)
+  else await setDeleted(tx, name, accountsGo)
+}
+
+function assertMeant({ mailboxes, expect }: DomainDeletion, active: number): void {
+  if (mailboxes === undefined) {
+    if (active > 0)
+      throw problem('domain-not-empty', { detail: `The domain has ${active} active mailboxes.` })
+    return
+  }
+  if (expect === undefined) {
+    throw problemAt('invalid-request', 'query/expect', 'mailboxes=delete needs expect=<mailbox_count>')
+  }
+  if (expect !== active) {
+    throw problem('count-mismatch', { detail: `The domain has ${active} active mailboxes, not ${expect}.` })
+  }
+}
+
+async function countStates(tx: Tx, name: DomainName): Promise<{ active: number; deleted: number }> {
+  const rows = await tx
+    .selectFrom('mailboxes')
+    .select(['state', (eb) => eb.fn.countAll<number>().as('count')])
+    .where('domain', '=', name)
+    .groupBy('state')
+    .execute()
+  const count = (state: string) => rows.find((row) => row.state === state)?.count ?? 0
+  return { active: count('active'), deleted: count('deleted') }
+}
+
+/** The domain waits, deleted and restorable, for the last of its mailboxes. */
+async function setDeleted(tx: Tx, name: DomainName, accountsGo: boolean): Promise<void> {
+  await sql`
+    with going as (
+      update app.mailboxes as m
+      set state = 'deleted', deleted_with_domain = true, version = gen_random_uuid(), updated_at = now(),
+        purge_at = now() + make_interval(days => s.deleted_retention_days)
+      from app.settings as s
+      where m.domain = ${name} and m.state = 'active'
+      returning m.name
+    )
+    update app.accounts as a
+    set state = 'deleted', version = gen_random_uuid(), updated_at = now()
+    from going
+    where a.name = going.name and (${accountsGo} or a.authentication = 'password_file')`.execute(tx)
+  await sql`
+    update app.domains
+    set state = 'deleted', version = gen_random_uuid(), updated_at = now(),
+      purge_at = (select max(purge_at) from app.mailboxes where domain = ${name})
+    where name = ${name}`.execute(tx)
+}
+
+/** Removes the rows of the domain, so that its name and the names of its mailboxes are free at once. */
+async function purgeDomain(tx: Tx, name: DomainName, accountsGo: boolean): Promise<void> {
+  await sql`
+    with gone as (
+      delete from app.mailboxes where domain = ${name} returning name
+    ), addresses_gone as (
+      delete from app.addresses where domain = ${name}
+    )
+    delete from app.accounts as a using gone
+    where a.name = gone.name and (${accountsGo} or a.state = 'deleted' or a.authentication = 'password_file')
+  `.execute(tx)
+  await tx.deleteFrom('domains').where('name', '=', name).execute()
+}

@@ -1,0 +1,189 @@
+import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import { mayTouch, requireScope } from '../auth.ts'
+import type { Db } from '../database.ts'
+import { parseIfMatch, setETag } from '../etag.ts'
+import { linkNext, parseCursor, toPage } from '../pagination.ts'
+import { problem } from '../problems.ts'
+import { answer, bodyProblemResponses, noContent, problemResponses } from '../responses.ts'
+import { IfMatch, mergePatchTypes, ref } from '../schemas.ts'
+import type { Subject } from '../subject.ts'
+import { deleteDomain } from './deletion.ts'
+import { createMailboxCounts } from './mailbox-counts.ts'
+import { type DomainName, lookUpDomainName, parseDomainName } from './name.ts'
+import {
+  Domain,
+  DomainCreate,
+  DomainDeleteQuery,
+  DomainList,
+  DomainListQuery,
+  DomainParams,
+  DomainUpdate,
+} from './schemas.ts'
+import { getDomain, insertDomain, listDomains, toDomain, updateDomain } from './store.ts'
+import { parseDomainValues } from './values.ts'
+
+/** The domain that the path names; one outside the caller's domains answers like one that is not there. */
+function requested(subject: Subject, text: string): DomainName {
+  const name = lookUpDomainName(text)
+  if (!mayTouch(subject, name)) throw problem('domain-not-found')
+  return name
+}
+
+export const domains: FastifyPluginAsyncTypebox<{ db: Db }> = async (app, { db }) => {
+  const mailboxCounts = createMailboxCounts(db)
+
+  app.post(
+    '',
+    {
+      config: { allDomains: true },
+      schema: {
+        operationId: 'createDomain',
+        tags: ['domains'],
+        summary: 'Create a domain',
+        description:
+          'Only for callers with all domains. Setting `mail_server` needs `mailflow:write` besides.',
+        security: [{ bearer: ['domains:write'] }],
+        body: ref(DomainCreate),
+        response: {
+          201: answer(Domain, 'Created.', 'etag', 'location'),
+          ...bodyProblemResponses(
+            'invalid-domain-name',
+            'invalid-address',
+            'invalid-name',
+            'authentication-unavailable',
+            'domain-exists',
+            'domain-deleted',
+          ),
+        },
+      },
+    },
+    async (request, reply) => {
+      const { name, ...values } = request.body
+      const parsed = parseDomainValues(request.subject, values)
+      const row = await insertDomain(db, parseDomainName(name), parsed)
+      reply.code(201).header('location', `/v1/domains/${row.name}`)
+      setETag(reply, row.version)
+      return toDomain(row, 0)
+    },
+  )
+
+  app.get(
+    '',
+    {
+      schema: {
+        operationId: 'listDomains',
+        tags: ['domains'],
+        summary: 'List domains',
+        description: 'In the order of their names. A limited caller sees its own only.',
+        security: [{ bearer: ['domains:read'] }],
+        querystring: DomainListQuery,
+        response: { 200: answer(DomainList, 'A page.', 'link'), ...problemResponses() },
+      },
+    },
+    async (request, reply) => {
+      const { cursor, ...options } = request.query
+      const after = parseCursor(cursor)?.after
+      const rows = await listDomains(db, request.subject.domains, { ...options, after })
+      const page = toPage(rows, options.limit, (row) => row.name)
+      const counts = await mailboxCounts(page.items.map((row) => row.name))
+      linkNext(request, reply, page.next)
+      return { items: page.items.map((row) => toDomain(row, counts.get(row.name) ?? 0)), next: page.next }
+    },
+  )
+
+  app.get(
+    '/:domain',
+    {
+      schema: {
+        operationId: 'getDomain',
+        tags: ['domains'],
+        summary: 'Get a domain',
+        security: [{ bearer: ['domains:read'] }],
+        params: DomainParams,
+        response: { 200: answer(Domain, 'The domain.', 'etag'), ...problemResponses('domain-not-found') },
+      },
+    },
+    async (request, reply) => {
+      const { row, mailboxCount } = await getDomain(db, requested(request.subject, request.params.domain))
+      setETag(reply, row.version)
+      return toDomain(row, mailboxCount)
+    },
+  )
+
+  app.patch(
+    '/:domain',
+    {
+      schema: {
+        operationId: 'updateDomain',
+        tags: ['domains'],
+        summary: 'Change a domain',
+        description:
+          'JSON Merge Patch (RFC 7396). An edit that changes nothing leaves the ETag as it is. Callers limited to some domains may change `locked` and `postmaster_address`; `mail_server` needs `mailflow:write` besides.',
+        security: [{ bearer: ['domains:write'] }],
+        params: DomainParams,
+        headers: IfMatch,
+        body: ref(DomainUpdate),
+        consumes: mergePatchTypes,
+        response: {
+          200: answer(Domain, 'The domain as it is now.', 'etag'),
+          ...bodyProblemResponses(
+            'domain-not-found',
+            'precondition-failed',
+            'invalid-domain-name',
+            'invalid-address',
+            'invalid-name',
+            'authentication-unavailable',
+          ),
+        },
+      },
+    },
+    async (request, reply) => {
+      const name = requested(request.subject, request.params.domain)
+      const changes = parseDomainValues(request.subject, request.body)
+      const change = { name, changes, precondition: parseIfMatch(request) }
+      const { row, mailboxCount } = await db.transaction().execute((tx) => updateDomain(tx, change))
+      setETag(reply, row.version)
+      return toDomain(row, mailboxCount)
+    },
+  )
+
+  app.delete(
+    '/:domain',
+    {
+      config: { allDomains: true },
+      schema: {
+        operationId: 'deleteDomain',
+        tags: ['domains'],
+        summary: 'Delete a domain',
+        description:
+          'Only for callers with all domains. One without mailboxes is removed at once. One with active mailboxes is refused unless `mailboxes=delete&expect=<mailbox_count>` (which needs `mailboxes:write`): then they are deleted with it, restorable until `purge_at`, and its name is held as long.',
+        security: [{ bearer: ['domains:write'] }],
+        params: DomainParams,
+        headers: IfMatch,
+        querystring: DomainDeleteQuery,
+        response: {
+          204: noContent('Deleted.'),
+          ...problemResponses(
+            'domain-not-found',
+            'domain-not-empty',
+            'count-mismatch',
+            'precondition-failed',
+          ),
+        },
+      },
+    },
+    async (request, reply) => {
+      const { subject, query } = request
+      if (query.mailboxes) requireScope(subject, 'mailboxes:write')
+      if (query.accounts === 'delete') requireScope(subject, 'accounts:write')
+      if (query.purge) requireScope(subject, 'mailboxes:purge')
+      const deletion = {
+        ...query,
+        name: requested(subject, request.params.domain),
+        precondition: parseIfMatch(request),
+      }
+      await db.transaction().execute((tx) => deleteDomain(tx, deletion))
+      reply.code(204)
+    },
+  )
+}

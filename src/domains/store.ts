@@ -1,0 +1,160 @@
+import { type Insertable, type Selectable, sql, type Updateable } from 'kysely'
+import type { Database, Db, Tx } from '../database.ts'
+import { type Precondition, requireVersion } from '../etag.ts'
+import { sameMembers } from '../merge-patch.ts'
+import { problem } from '../problems.ts'
+import type { Subject } from '../subject.ts'
+import { countMailboxes } from './mailbox-counts.ts'
+import { type DomainName, unicodeName } from './name.ts'
+import type { Domain, DomainListQuery } from './schemas.ts'
+
+const columns = [
+  'name',
+  'state',
+  'locked',
+  'authentication',
+  'secure_password_mechanisms',
+  'mail_server',
+  'postmaster_address',
+  'mailbox_limit',
+  'default_quota_bytes',
+  'purge_at',
+  'version',
+  'created_at',
+  'updated_at',
+] as const
+
+export type DomainRow = Pick<Selectable<Database['domains']>, (typeof columns)[number]>
+export type DomainValues = Omit<Insertable<Database['domains']>, 'name'>
+
+export function toDomain({ version: _, ...row }: DomainRow, mailboxCount: number): Domain {
+  return { ...row, unicode_name: unicodeName(row.name), mailbox_count: mailboxCount }
+}
+
+/** A name held by a deleted domain is told apart from one in use. */
+export async function insertDomain(db: Db, name: DomainName, values: DomainValues): Promise<DomainRow> {
+  const inserted = await db
+    .insertInto('domains')
+    .values({ name, ...values })
+    .onConflict((conflict) => conflict.constraint('domains_pkey').doNothing())
+    .returning(columns)
+    .executeTakeFirst()
+  return inserted ?? refuseDomain(db, name)
+}
+
+async function refuseDomain(db: Db, name: DomainName): Promise<never> {
+  const holder = await db
+    .selectFrom('domains')
+    .select(['state', 'purge_at'])
+    .where('name', '=', name)
+    .executeTakeFirst()
+  if (holder?.state === 'deleted') {
+    throw problem('domain-deleted', {
+      conflict: { kind: 'domain', address: name, purge_at: holder.purge_at },
+    })
+  }
+  throw problem('domain-exists', { conflict: { kind: 'domain', address: name } })
+}
+
+export async function getDomain(db: Db, name: DomainName): Promise<{ row: DomainRow; mailboxCount: number }> {
+  const { mailbox_count, ...row } = await db
+    .selectFrom('domains')
+    .select(columns)
+    .select((eb) =>
+      eb
+        .selectFrom('mailboxes')
+        .select((m) => m.fn.countAll<number>().as('count'))
+        .whereRef('mailboxes.domain', '=', 'domains.name')
+        .where('mailboxes.state', '=', 'active')
+        .$asScalar()
+        .as('mailbox_count'),
+    )
+    .where('name', '=', name)
+    .where('state', '=', 'active')
+    .executeTakeFirstOrThrow(() => problem('domain-not-found'))
+  return { row, mailboxCount: Number(mailbox_count) }
+}
+
+export interface DomainListOptions extends Omit<DomainListQuery, 'cursor'> {
+  after: string | undefined
+}
+
+/** One row more than `limit`, where there is one. */
+export function listDomains(
+  db: Db,
+  visible: Subject['domains'],
+  options: DomainListOptions,
+): Promise<DomainRow[]> {
+  const { prefix, state, after, limit } = options
+  let query = db.selectFrom('domains').select(columns).where('state', '=', state)
+  if (visible !== '*') query = query.where('name', '=', sql<DomainName>`any(${visible}::text[])`)
+  if (prefix !== undefined)
+    query = query.where(sql<boolean>`starts_with(name, ${prefix})`).where(sql<boolean>`name >= ${prefix}`)
+  if (after !== undefined) query = query.where(sql<boolean>`name > ${after}`)
+  return query
+    .orderBy('name')
+    .limit(limit + 1)
+    .execute()
+}
+
+/**
+ * Waits for the creates that are running in the domain, and holds back new ones until the transaction
+ * ends: they hold its row FOR KEY SHARE. So what is counted or decided afterwards stays true.
+ */
+export function findDomainForUpdate(
+  tx: Tx,
+  name: DomainName,
+  states: DomainRow['state'][] = ['active'],
+): Promise<DomainRow | undefined> {
+  return tx
+    .selectFrom('domains')
+    .select(columns)
+    .where('name', '=', name)
+    .where('state', 'in', states)
+    .forUpdate()
+    .executeTakeFirst()
+}
+
+export async function lockDomain(...target: Parameters<typeof findDomainForUpdate>): Promise<DomainRow> {
+  const domain = await findDomainForUpdate(...target)
+  if (domain) return domain
+  throw problem('domain-not-found')
+}
+
+export interface DomainChange {
+  name: DomainName
+  changes: Updateable<Database['domains']>
+  precondition: Precondition
+}
+
+export async function updateDomain(tx: Tx, { name, changes, precondition }: DomainChange) {
+  const before = await lockDomain(tx, name)
+  requireVersion(precondition, before.version)
+  const row = sameMembers(before, changes) ? before : await writeDomain(tx, name, changes)
+  if (removesMechanism(before, row)) await dropUnlistedVerifiers(tx, name)
+  const counts = await countMailboxes(tx, [name])
+  return { row, mailboxCount: counts.get(name) ?? 0 }
+}
+
+function writeDomain(tx: Tx, name: DomainName, changes: Updateable<Database['domains']>): Promise<DomainRow> {
+  return tx
+    .updateTable('domains')
+    .set({ ...changes, version: sql`gen_random_uuid()`, updated_at: sql`now()` })
+    .where('name', '=', name)
+    .returning(columns)
+    .executeTakeFirstOrThrow()
+}
+
+// The server's list may be the shorter one, so a switch between the two counts as a removal too.
+function removesMechanism(before: DomainRow, after: DomainRow): boolean {
+  const { secure_password_mechanisms: old } = before
+  const { secure_password_mechanisms: now } = after
+  return (
+    !sameMembers({ old }, { old: now }) &&
+    (old === null || now === null || old.some((one) => !now.includes(one)))
+  )
+}
+
+export async function dropUnlistedVerifiers(tx: Tx, domain: DomainName | null): Promise<void> {
+  await sql`select app.drop_unlisted_verifiers(${domain})`.execute(tx)
+}

@@ -1,0 +1,23 @@
+import { assertAvailable } from '../accounts/authentication.ts'
+import { requireAllDomains, requireScope } from '../auth.ts'
+import { parseAddress } from '../mailboxes/address.ts'
+import type { Subject } from '../subject.ts'
+import { parseHostName } from './host-name.ts'
+import type { DomainUpdate } from './schemas.ts'
+
+/** What a caller who is limited to some domains may change of them. */
+const delegable = new Set(['locked', 'postmaster_address'])
+
+/** Parses the settable members of a domain and checks what the caller needs to set them; null is "the default". */
+export function parseDomainValues(subject: Subject, body: DomainUpdate): DomainUpdate {
+  if (body.mail_server !== undefined) requireScope(subject, 'mailflow:write')
+  if (Object.keys(body).some((member) => !delegable.has(member))) requireAllDomains(subject)
+  assertAvailable(body.authentication)
+  return {
+    ...body,
+    ...(body.mail_server && { mail_server: parseHostName(body.mail_server, '/mail_server') }),
+    ...(body.postmaster_address && {
+      postmaster_address: parseAddress(body.postmaster_address, '/postmaster_address').address,
+    }),
+  }
+}

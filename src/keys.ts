@@ -1,0 +1,113 @@
+import { createHash, randomUUID } from 'node:crypto'
+import {
+  calculateJwkThumbprint,
+  createLocalJWKSet,
+  importJWK,
+  type JWK,
+  type JWTPayload,
+  jwtVerify,
+  SignJWT,
+} from 'jose'
+import type { DomainName } from './domains/name.ts'
+import { algorithm, damaged, type Ed25519Key, type KeyFile, readOrCreateKeyFile } from './key-file.ts'
+import type { Scope } from './scopes.ts'
+
+/** What a token of this installation says. */
+export interface Grant {
+  subject: string
+  scopes: Iterable<Scope>
+  domains: '*' | readonly DomainName[]
+  expiresInSeconds: number
+  /** Becomes the `jti`; a random one if left out. */
+  tokenId?: string
+}
+
+export interface InstallationKeys {
+  /** The id of this installation: issuer and audience of its tokens. */
+  readonly installation: string
+  sign(grant: Grant): Promise<string>
+  /** The claims of a token of this installation; throws jose's errors. */
+  verify(token: string): Promise<JWTPayload>
+}
+
+const tokenType = 'at+jwt' // RFC 9068 §2.1
+const clockToleranceSeconds = 5 // replicas' clocks differ a little
+
+/** Reads the key file, or makes it, readable by nobody else. The first key signs, all of them verify. */
+export async function loadOrCreateKeys(path: string): Promise<InstallationKeys> {
+  const file = await readOrCreateKeyFile(path)
+  try {
+    const keys = await openKeys(file)
+    // A key whose halves do not belong together would sign tokens that nobody accepts.
+    await keys.verify(
+      await keys.sign({ subject: 'self-test', scopes: [], domains: [], expiresInSeconds: 60 }),
+    )
+    return keys
+  } catch {
+    throw damaged(path, 'its first key does not work')
+  }
+}
+
+async function openKeys(file: KeyFile): Promise<InstallationKeys> {
+  const keys = await Promise.all(file.keys.map(withKid))
+  const { d, ...first } = keys[0]!
+  const installation = file.installation ?? (await deriveId(file.keys))
+  const header = { alg: algorithm, typ: tokenType, kid: first.kid }
+  const signer = await importJWK({ ...publicPart(first), d: d! }, algorithm)
+  const verifiers = createLocalJWKSet({ keys: keys.map(publicPart) })
+  const rules = {
+    issuer: installation,
+    audience: installation,
+    algorithms: [algorithm],
+    typ: tokenType,
+    requiredClaims: ['sub', 'jti', 'iat', 'exp'],
+    clockTolerance: clockToleranceSeconds,
+  }
+  return {
+    installation,
+    sign: (grant) => claimsOf(grant, installation).setProtectedHeader(header).sign(signer),
+    verify: async (token) => (await jwtVerify(token, verifiers, rules)).payload,
+  }
+}
+
+// RFC 9068 §2.2: without a resource owner `sub` is the client, so `client_id` repeats it.
+function claimsOf(grant: Grant, installation: string): SignJWT {
+  const now = Math.floor(Date.now() / 1000)
+  return new SignJWT({
+    client_id: grant.subject,
+    scope: [...grant.scopes].join(' '),
+    domains: grant.domains === '*' ? ['*'] : grant.domains,
+  })
+    .setIssuer(installation)
+    .setAudience(installation)
+    .setSubject(grant.subject)
+    .setJti(grant.tokenId ?? randomUUID())
+    .setIssuedAt(now)
+    .setExpirationTime(now + grant.expiresInSeconds)
+}
+
+// RFC 7638
+async function withKid(key: Ed25519Key): Promise<Ed25519Key & { kid: string }> {
+  return { ...key, kid: key.kid ?? (await calculateJwkThumbprint(key)) }
+}
+
+function publicPart({
+  crv,
+  x,
+  kid,
+}: Pick<Ed25519Key, 'crv' | 'x' | 'kid'>): JWK & { crv: string; x: string } {
+  return { kty: 'OKP', crv, x, kid: kid! }
+}
+
+/**
+ * The id of an installation whose key file came from elsewhere and names none: made from the last key,
+ * so that it stays when a new key is put first. RFC 9562 §5.8.
+ */
+async function deriveId(keys: Ed25519Key[]): Promise<string> {
+  const digest = createHash('sha256')
+    .update(await calculateJwkThumbprint(keys.at(-1)!))
+    .digest()
+  digest[6] = (digest[6]! & 0x0f) | 0x80
+  digest[8] = (digest[8]! & 0x3f) | 0x80
+  return digest.toString('hex', 0, 16).replace(/^(.{8})(.{4})(.{4})(.{4})/, '$1-$2-$3-$4-')
+}

@@ -1,0 +1,155 @@
+import { assertMayTakeName, parsePersonMembers } from '../accounts/create.ts'
+import { deriveFor, type NewPassword, readNewPassword, requirePassword } from '../accounts/new-password.ts'
+import { mayTouch, requireAllDomains, requireScope } from '../auth.ts'
+import type { Db } from '../database.ts'
+import { problem, problemAt } from '../problems.ts'
+import type { Subject } from '../subject.ts'
+import type { WorkQueue } from '../work-queue.ts'
+import type { Address } from './address.ts'
+import {
+  assertCreatable,
+  authenticationFor,
+  type Ground,
+  lookUpGround,
+  unknownDomain,
+  type Wish,
+} from './ground.ts'
+import { insertMailbox, insertWithinLimit, type NewMailbox } from './insert.ts'
+import type { MailboxEnsure } from './schemas.ts'
+import type { MailboxRow } from './view.ts'
+
+export interface Provisioning {
+  db: Db
+  /** Key derivations take their turns here. */
+  derivations: WorkQueue
+}
+
+/** A body that is parsed and that the caller's scopes allow. */
+export interface MailboxRequest {
+  address: Address
+  body: MailboxEnsure
+  password: NewPassword | undefined
+  person: ReturnType<typeof parsePersonMembers>
+}
+
+/** Judges everything that needs no look-up. */
+export function readMailboxRequest(subject: Subject, address: Address, body: MailboxEnsure): MailboxRequest {
+  if (!mayTouch(subject, address.domain)) throw unknownDomain(address.domain)
+  assertMayTakeName(subject, address.name, body.allow_role_name, '/address')
+  if (body.create_account === false) assertMayLink(subject, body)
+  const person = parsePersonMembers(body.account ?? {}, '/account')
+  return { address, body, password: readNewPassword(body), person }
+}
+
+/** Linking reaches an account that lies in no domain yet, so it is not for callers who are limited to some. */
+function assertMayLink(subject: Subject, { password, generate_password }: MailboxEnsure): void {
+  requireAllDomains(subject)
+  requireScope(subject, 'accounts:write')
+  if (password === undefined && !generate_password) return
+  const pointer = password === undefined ? '/generate_password' : '/password'
+  throw problemAt('password-not-accepted', pointer, 'An account that exists keeps its password.')
+}
+
+/** Creates the mailbox, with a new account or on one that exists; throws what stands against it. */
+export async function createMailbox(
+  app: Provisioning,
+  subject: Subject,
+  request: MailboxRequest,
+): Promise<MailboxRow> {
+  const creates = await createsAccount(app.db, subject, request)
+  const wish: Wish = {
+    address: request.address,
+    createAccount: creates,
+    authentication: request.body.authentication,
+  }
+  const mailbox = creates ? await withNewAccount(app, subject, request, wish) : onAccount(request)
+  return insertOrExplain(app.db, subject, wish, mailbox)
+}
+
+async function createsAccount(
+  db: Db,
+  subject: Subject,
+  { body, address, password }: MailboxRequest,
+): Promise<boolean> {
+  if (body.create_account !== undefined) return body.create_account
+  if (password) return true
+  const ground = await lookUpGround(db, address)
+  if (!ground.create_account_default) assertMayLink(subject, body)
+  return ground.create_account_default
+}
+
+async function withNewAccount(
+  app: Provisioning,
+  subject: Subject,
+  request: MailboxRequest,
+  wish: Wish,
+): Promise<NewMailbox> {
+  const lookUp = async () => {
+    const ground = await lookUpGround(app.db, wish.address)
+    assertCreatable(ground, wish, subject)
+    return { authentication: authenticationFor(ground, wish), derivation: derivationFor(ground, wish) }
+  }
+  if (!request.password) await lookUp() // a collision is told before the missing password
+  const { prepared, verifiers } = await deriveFor(app.derivations, requirePassword(request.password), lookUp)
+  return newMailbox(request, { authentication: prepared.authentication, verifiers })
+}
+
+function derivationFor(ground: Ground, wish: Wish) {
+  const mechanisms = authenticationFor(ground, wish) === 'local' ? ground.secure_password_mechanisms : []
+  return { mechanisms, scramIterations: ground.scram_iterations }
+}
+
+function onAccount(request: MailboxRequest): NewMailbox {
+  return newMailbox(request, { linked: true, authentication: request.body.authentication })
+}
+
+function newMailbox({ address, body, person }: MailboxRequest, account: NewMailbox['account']): NewMailbox {
+  return {
+    address,
+    quotaBytes: body.quota_bytes ?? null,
+    displayName: person.display_name,
+    externalId: person.external_id,
+    account,
+  }
+}
+
+/** The constraints that a create can lose a race by. */
+const collisions = new Set([
+  'addresses_pkey',
+  'addresses_name_key',
+  'mailboxes_pkey',
+  'accounts_pkey',
+  'mailboxes_account_fkey',
+])
+const attempts = 3
+
+/**
+ * Writes, and looks for the reason only where nothing was written. Where the reason is gone by then (the
+ * name was freed, the limit lifted), it writes again.
+ */
+async function insertOrExplain(
+  db: Db,
+  subject: Subject,
+  wish: Wish,
+  mailbox: NewMailbox,
+): Promise<MailboxRow> {
+  let limited = false
+  for (let attempt = 0; attempt < attempts; attempt++) {
+    const row = await (limited
+      ? db.transaction().execute((tx) => insertWithinLimit(tx, mailbox))
+      : insertMailbox(db, mailbox)
+    ).catch(undefinedOnCollision)
+    if (row) return row
+    const ground = await lookUpGround(db, wish.address)
+    assertCreatable(ground, wish, subject)
+    limited = ground.mailbox_limit !== null
+  }
+  throw problem('busy', {
+    detail: 'The name was taken and freed again at this moment.',
+    retryAfterSeconds: 1,
+  })
+}
+
+function undefinedOnCollision(error: { constraint?: string }): undefined {
+  if (!collisions.has(error.constraint ?? '')) throw error
+}

@@ -1,0 +1,138 @@
+import { sql } from 'kysely'
+import { assertAvailable } from '../accounts/authentication.ts'
+import { assertNameFits } from '../accounts/name.ts'
+import type { Mechanism } from '../accounts/verifiers.ts'
+import { mayTouch } from '../auth.ts'
+import type { Authentication, Db } from '../database.ts'
+import type { DomainName } from '../domains/name.ts'
+import { type ProblemError, problem, problemAt } from '../problems.ts'
+import type { Subject } from '../subject.ts'
+import type { Address } from './address.ts'
+
+/** All that decides about a create: the domain, the settings, and whoever has the name. */
+export interface Ground {
+  domain: DomainName | null
+  mailbox_limit: number | null
+  mailbox_count: number | null
+  authentication: Authentication
+  secure_password_mechanisms: Mechanism[]
+  scram_iterations: number
+  local_name_max_length: number
+  create_account_default: boolean
+  /** Of the mailbox that has the name, in any domain. */
+  holder_domain: DomainName | null
+  holder_state: 'active' | 'deleted' | null
+  purge_at: Date | null
+  alias_here: boolean
+  account_state: 'active' | 'deleted' | 'held' | null
+  account_authentication: Authentication | null
+}
+
+/** One round trip, every part of it a probe of a primary key, but for the count of a domain with a limit. */
+export async function lookUpGround(db: Db, { name, domain }: Address): Promise<Ground> {
+  const { rows } = await sql<Ground>`
+    select d.name as domain, d.mailbox_limit,
+      case when d.mailbox_limit is not null then (
+        select count(*) from app.mailboxes as c where c.domain = d.name and c.state = 'active'
+      ) end as mailbox_count,
+      coalesce(d.authentication, s.authentication) as authentication,
+      coalesce(d.secure_password_mechanisms, s.secure_password_mechanisms) as secure_password_mechanisms,
+      s.scram_iterations, s.local_name_max_length, s.create_account_default,
+      m.domain as holder_domain, m.state as holder_state, m.purge_at,
+      exists (
+        select from app.addresses as x where x.name = ${name} and x.domain = ${domain} and x.kind = 'alias'
+      ) as alias_here,
+      a.state as account_state, a.authentication as account_authentication
+    from app.settings as s
+      left join app.domains as d on d.name = ${domain} and d.state = 'active'
+      left join app.mailboxes as m on m.name = ${name}
+      left join app.accounts as a on a.name = ${name}`.execute(db)
+  return rows[0]!
+}
+
+export interface Wish {
+  address: Address
+  createAccount: boolean
+  authentication: Authentication | undefined
+}
+
+/** Throws what stands against the create, in the order the API promises. */
+export function assertCreatable(ground: Ground, wish: Wish, subject: Subject): void {
+  const { address, createAccount } = wish
+  if (ground.domain === null) throw unknownDomain(address.domain)
+  const collision = findCollision(ground, wish, subject)
+  if (collision) throw collision
+  if (createAccount) assertAccountCreatable(ground, wish)
+  else assertLinkable(ground, wish)
+  assertWithinLimit(ground.mailbox_limit, ground.mailbox_count ?? 0)
+}
+
+/** Deleted mailboxes do not count. */
+export function assertWithinLimit(limit: number | null, count: number): void {
+  if (limit === null || count < limit) return
+  throw problem('mailbox-limit-reached', {
+    detail: `The domain may have ${limit} mailboxes and has ${count}.`,
+  })
+}
+
+export function unknownDomain(domain: string): ProblemError {
+  return problemAt(
+    'unknown-domain',
+    '/address',
+    `There is no domain ${domain} here, or it is not one of yours.`,
+  )
+}
+
+/** The kind of authentication that a new account gets. */
+export function authenticationFor(ground: Ground, { authentication }: Wish): Authentication {
+  return authentication ?? ground.authentication
+}
+
+function assertAccountCreatable(ground: Ground, wish: Wish): void {
+  const authentication = authenticationFor(ground, wish)
+  assertAvailable(authentication)
+  if (authentication === 'local') assertNameFits(wish.address.name, ground.local_name_max_length, '/address')
+}
+
+function assertLinkable(
+  { account_state, account_authentication }: Ground,
+  { address, authentication }: Wish,
+): void {
+  if (account_state === null) {
+    throw problemAt(
+      'unknown-account',
+      '/address',
+      `There is no account ${address.name} to give a mailbox to.`,
+    )
+  }
+  if (authentication !== undefined && authentication !== account_authentication) {
+    throw problem('authentication-differs', {
+      detail: `The account is of the kind ${account_authentication}.`,
+    })
+  }
+}
+
+/**
+ * Precedence: the same address; a deleted mailbox of the name that the caller may read; the name taken; the
+ * account. What lies outside the caller's domains is a bare `name-taken`.
+ */
+function findCollision(
+  ground: Ground,
+  { address, createAccount }: Wish,
+  subject: Subject,
+): ProblemError | undefined {
+  const { holder_domain, holder_state, purge_at, alias_here, account_state } = ground
+  if (alias_here && holder_domain !== address.domain) {
+    return problem('alias-exists', { conflict: { kind: 'alias', address: address.address } })
+  }
+  if (holder_domain !== null && mayTouch(subject, holder_domain)) {
+    const conflict = { kind: 'mailbox' as const, address: `${address.name}@${holder_domain}` }
+    if (holder_state === 'deleted') return problem('mailbox-deleted', { conflict: { ...conflict, purge_at } })
+    return problem(holder_domain === address.domain ? 'mailbox-exists' : 'name-taken', { conflict })
+  }
+  if (holder_domain !== null || (account_state !== null && account_state !== 'active'))
+    return problem('name-taken')
+  if (account_state === null || !createAccount) return undefined
+  if (subject.domains !== '*') return problem('name-taken')
+  return problem('account-exists', { conflict: { kind: 'account', address: address.name } })
+}

@@ -1,0 +1,104 @@
+import { type RawBuilder, sql } from 'kysely'
+import { mechanismsOf, verifierRows } from '../accounts/store.ts'
+import type { Verifier } from '../accounts/verifiers.ts'
+import type { Authentication, Db, Tx } from '../database.ts'
+import { countMailboxes } from '../domains/mailbox-counts.ts'
+import { findDomainForUpdate } from '../domains/store.ts'
+import type { Address } from './address.ts'
+import { assertWithinLimit } from './ground.ts'
+import { type MailboxRow, viewColumns, writtenColumns } from './view.ts'
+
+export interface NewMailbox {
+  address: Address
+  quotaBytes: number | null
+  /** undefined = as they are, where the account exists already. */
+  displayName: string | null | undefined
+  externalId: string | null | undefined
+  /** How the account comes to be: made here, or there already (and of this authentication, where one is named). */
+  account:
+    | { authentication: Authentication; verifiers: Verifier[] }
+    | { linked: true; authentication: Authentication | undefined }
+}
+
+/**
+ * One statement, one round trip: the domain, the address, the mailbox, the account and its verifiers.
+ * undefined where the domain is not there or has a limit, or the account to link is not there. A taken name
+ * is a violation of addresses_pkey, addresses_name_key, mailboxes_pkey or accounts_pkey.
+ */
+export function insertMailbox(db: Db, mailbox: NewMailbox): Promise<MailboxRow | undefined> {
+  return insertInto(db, mailbox, sql`and d.mailbox_limit is null`)
+}
+
+/**
+ * The same where the domain has a limit: its row is locked in one statement and the mailboxes are counted in
+ * the next, whose snapshot then has every create that came before.
+ */
+export async function insertWithinLimit(tx: Tx, mailbox: NewMailbox): Promise<MailboxRow | undefined> {
+  const { domain } = mailbox.address
+  const locked = await findDomainForUpdate(tx, domain)
+  if (!locked) return undefined
+  const counts = await countMailboxes(tx, [domain])
+  assertWithinLimit(locked.mailbox_limit, counts.get(domain) ?? 0)
+  return insertInto(tx, mailbox, sql``)
+}
+
+// FOR KEY SHARE makes the deletion of the domain, which locks its row FOR UPDATE, wait for this create or
+// this create for it: no live mailbox comes to be in a deleted domain.
+async function insertInto(
+  db: Db,
+  mailbox: NewMailbox,
+  limit: RawBuilder<unknown>,
+): Promise<MailboxRow | undefined> {
+  const { address, quotaBytes, account } = mailbox
+  const linked = 'linked' in account
+  const { rows } = await sql<MailboxRow>`
+    with d as (
+      select d.name, d.locked, d.default_quota_bytes, d.secure_password_mechanisms, d.mail_server
+      from app.domains as d
+      where d.name = ${address.domain} and d.state = 'active' ${limit}
+      for key share
+    ), ${linked ? linkedAccount(mailbox) : sql``} ad as (
+      insert into app.addresses (name, domain, kind, holds_name)
+      select ${address.name}, d.name, 'mailbox', true from d ${linked ? sql`cross join a` : sql``}
+      returning name, domain
+    ), m as (
+      insert into app.mailboxes as m (name, domain, quota_bytes)
+      select ad.name, ad.domain, ${quotaBytes}::bigint from ad
+      returning ${writtenColumns}
+    ) ${linked ? sql`` : newAccount(mailbox)}
+    select ${viewColumns} from m join a on a.name = m.name join d on d.name = m.domain cross join app.settings as s
+  `.execute(db)
+  return rows[0]
+}
+
+function newAccount({ account, displayName, externalId }: NewMailbox): RawBuilder<unknown> {
+  if ('linked' in account) throw new TypeError('the account is there already')
+  const { authentication, verifiers } = account
+  return sql`, a as (
+      insert into app.accounts (name, authentication, mechanisms, display_name, external_id, password_set_at)
+      select m.name, ${authentication}, ${mechanismsOf(verifiers)}::text[], ${displayName ?? null}, ${externalId ?? null}, now()
+      from m
+      returning name, authentication, mechanisms, disabled, display_name, external_id, password_set_at
+    ), v as (
+      insert into app.verifiers (name, mechanism, verifier)
+      select a.name, v.mechanism, v.verifier from a cross join ${verifierRows(verifiers)}
+    )`
+}
+
+function linkedAccount({ address, account, displayName, externalId }: NewMailbox): RawBuilder<unknown> {
+  const { authentication = null } = account
+  const wanted = sql`
+        where a.name = ${address.name} and a.state = 'active' and (${authentication}::text is null or a.authentication = ${authentication})`
+  const columns = sql`a.name, a.authentication, a.mechanisms, a.disabled, a.display_name, a.external_id, a.password_set_at`
+  if (displayName === undefined && externalId === undefined) {
+    return sql`a as (select ${columns} from app.accounts as a ${wanted}),`
+  }
+  return sql`a as (
+      update app.accounts as a
+      set display_name = ${displayName === undefined ? sql`a.display_name` : displayName},
+        external_id = ${externalId === undefined ? sql`a.external_id` : externalId},
+        version = gen_random_uuid(), updated_at = now()
+      ${wanted}
+      returning ${columns}
+    ),`
+}

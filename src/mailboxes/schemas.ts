@@ -1,0 +1,215 @@
+import Type, { type Static } from 'typebox'
+import { DisplayName, ExternalId } from '../accounts/schemas.ts'
+import {
+  AllowRoleName,
+  Authentication,
+  bytes,
+  defaulted,
+  GeneratedPassword,
+  GeneratePassword,
+  ListQuery,
+  Locked,
+  listOf,
+  nullable,
+  oneOf,
+  optional,
+  Password,
+  QuotaBytes,
+  ref,
+  strict,
+  Timestamp,
+} from '../schemas.ts'
+import { Credentials, credentialSchemas } from './credentials.ts'
+
+const MailboxAccount = strict(
+  {
+    name: Type.String(),
+    disabled: Type.Boolean(),
+    display_name: DisplayName,
+    external_id: ExternalId,
+    password_set_at: nullable(Timestamp),
+  },
+  { $id: 'MailboxAccount', description: 'The account that owns the mailbox; it has the same name.' },
+)
+
+const example = {
+  id: '5f0c1d2e-7a43-4a55-9d0e-8f6a3b1c2d4e',
+  address: 'user05@example.jp',
+  name: 'user05',
+  domain: 'example.jp',
+  account: {
+    name: 'user05',
+    disabled: false,
+    display_name: 'Hanako Yamada',
+    external_id: '1001',
+    password_set_at: '2026-11-24T08:00:00.000Z',
+  },
+  authentication: 'local',
+  locked: false,
+  effective_locked: false,
+  login_blocked_by: [],
+  quota_bytes: null,
+  effective_quota_bytes: 0,
+  state: 'active',
+  purge_at: null,
+  credentials: {
+    clear_text: { username: 'user05@example.jp', mechanisms: ['PLAIN', 'LOGIN'] },
+    secure_password: { username: 'user05', mechanisms: ['SCRAM-SHA-256'] },
+    servers: [
+      { protocol: 'pop3', host: 'mail.example.jp', port: 995, security: 'tls' },
+      { protocol: 'imap', host: 'mail.example.jp', port: 993, security: 'tls' },
+      { protocol: 'submission', host: 'mail.example.jp', port: 587, security: 'starttls' },
+    ],
+  },
+  created_at: '2026-11-24T08:00:00.000Z',
+  updated_at: '2026-11-24T08:00:00.000Z',
+}
+
+const members = {
+  id: Type.String({ format: 'uuid', description: 'Never changes; the mail lies in a folder of this name.' }),
+  address: Type.String(),
+  name: Type.String({ description: 'The local part; unique in the whole installation.' }),
+  domain: Type.String({ description: 'A-labels.' }),
+  account: ref(MailboxAccount),
+  authentication: Authentication,
+  locked: Locked,
+  effective_locked: Type.Boolean({ description: "Its own lock, or its domain's." }),
+  login_blocked_by: Type.Array(oneOf(['mailbox', 'domain', 'account', 'no-password', 'deleted']), {
+    description:
+      'Every reason why nobody can log in at this moment: the lock of the mailbox or the domain, the disabled account, no password, the deletion.',
+  }),
+  quota_bytes: QuotaBytes,
+  effective_quota_bytes: bytes('In force, in bytes; 0 = unlimited.'),
+  state: oneOf(['active', 'deleted']),
+  purge_at: nullable(Timestamp),
+  credentials: ref(Credentials),
+  created_at: Timestamp,
+  updated_at: Timestamp,
+}
+
+export const Mailbox = strict(members, { $id: 'Mailbox', examples: [example] })
+export type Mailbox = Static<typeof Mailbox>
+
+export const MailboxCreated = strict(
+  { ...members, generated_password: Type.Optional(GeneratedPassword) },
+  { $id: 'MailboxCreated', examples: [{ ...example, generated_password: 'Rk7mD-x3vQz-9tHwB-LpN4c-uJ6yG' }] },
+)
+export type MailboxCreated = Static<typeof MailboxCreated>
+
+export const MailboxEnsured = strict(
+  {
+    ...members,
+    password_applied: Type.Boolean({
+      description: 'Whether the password of the request was set: only where this call created the account.',
+    }),
+    generated_password: Type.Optional(GeneratedPassword),
+  },
+  { $id: 'MailboxEnsured', examples: [{ ...example, password_applied: false }] },
+)
+export type MailboxEnsured = Static<typeof MailboxEnsured>
+
+const settable = optional({
+  create_account: Type.Boolean({
+    description:
+      "Whether the account is made too (default: the server's `create_account_default`). With false it must exist already and keeps its password; that needs `accounts:write` besides, and all domains.",
+  }),
+  password: Password,
+  generate_password: GeneratePassword,
+  authentication: Authentication,
+  account: strict(optional({ display_name: DisplayName, external_id: ExternalId })),
+  quota_bytes: QuotaBytes,
+  allow_role_name: AllowRoleName,
+})
+
+export const MailboxCreate = strict(
+  {
+    address: Type.String({
+      maxLength: 1100,
+      description: '`name@domain`, in any case; the domain also as U-labels, with one trailing dot or none.',
+    }),
+    ...settable,
+  },
+  {
+    $id: 'MailboxCreate',
+    examples: [
+      { address: 'user05@example.jp', generate_password: true, account: { display_name: 'Hanako Yamada' } },
+    ],
+  },
+)
+export type MailboxCreate = Static<typeof MailboxCreate>
+
+export const MailboxEnsure = strict(settable, {
+  $id: 'MailboxEnsure',
+  examples: [{ generate_password: true, account: { external_id: '1001' } }],
+})
+export type MailboxEnsure = Static<typeof MailboxEnsure>
+
+export const MailboxUpdate = strict(optional({ locked: Locked, quota_bytes: QuotaBytes }), {
+  $id: 'MailboxUpdate',
+  description: 'JSON Merge Patch (RFC 7396).',
+  examples: [{ locked: true }],
+})
+export type MailboxUpdate = Static<typeof MailboxUpdate>
+
+export const MailboxList = strict(
+  {
+    ...listOf(Mailbox, '').properties,
+    as_of: Type.Optional(
+      Type.Unsafe<string>({
+        type: 'string',
+        format: 'date-time',
+        description:
+          'With `updated_since`: send it as `updated_since` of the next poll, and no change is missed.',
+      }),
+    ),
+  },
+  { $id: 'MailboxList' },
+)
+
+export const MailboxParams = strict({
+  mailbox: Type.String({ description: 'The address, or the `id`.', maxLength: 1024 }),
+})
+
+export const MailboxListQuery = strict({
+  ...ListQuery,
+  ...optional({
+    domain: Type.String({ maxLength: 1024, description: 'Only of this domain.' }),
+    prefix: Type.String({ maxLength: 64, description: 'Names that begin so (lower case).' }),
+    name: Type.String({ maxLength: 256, description: 'Exactly this name.' }),
+    external_id: Type.String({ maxLength: 200, description: 'Of the account; may give several.' }),
+    locked: Type.Boolean({ description: "The mailbox's own lock." }),
+    updated_since: Type.String({ format: 'date-time', description: 'Changed at this moment or later.' }),
+  }),
+  state: defaulted(oneOf(['active', 'deleted'], { default: 'active' })),
+})
+export type MailboxListQuery = Static<typeof MailboxListQuery>
+
+export const MailboxDeleteQuery = strict({
+  account: defaulted(
+    oneOf(['keep', 'delete'], {
+      default: 'keep',
+      description:
+        'Whether its account goes too (needs `accounts:write`). For a caller limited to some domains, and with `password_file`, it always does.',
+    }),
+  ),
+  purge: defaulted(
+    Type.Boolean({
+      default: false,
+      description:
+        'Remove it for good, also one that is deleted already, so that the name is free (needs `mailboxes:purge`).',
+    }),
+  ),
+})
+export type MailboxDeleteQuery = Static<typeof MailboxDeleteQuery>
+
+export const mailboxSchemas = [
+  ...credentialSchemas,
+  MailboxAccount,
+  Mailbox,
+  MailboxCreated,
+  MailboxEnsured,
+  MailboxCreate,
+  MailboxEnsure,
+  MailboxUpdate,
+  MailboxList,
+]

@@ -1,0 +1,143 @@
+import { type RawBuilder, sql } from 'kysely'
+import type { AccountName } from '../accounts/name.ts'
+import type { Db, Tx } from '../database.ts'
+import type { DomainName } from '../domains/name.ts'
+import { meets, type Precondition } from '../etag.ts'
+import { problem } from '../problems.ts'
+import type { Subject } from '../subject.ts'
+import { isMailboxId, lookUpAddress } from './address.ts'
+import { type MailboxRow, viewColumns, viewJoins, writtenColumns } from './view.ts'
+
+/** What the path names: an id, or an address. */
+export type MailboxKey = { id: string } | { name: AccountName; domain: DomainName }
+
+export function parseMailboxKey(text: string): MailboxKey {
+  return isMailboxId(text) ? { id: text } : lookUpAddress(text)
+}
+
+export interface MailboxTarget {
+  key: MailboxKey
+  visible: Subject['domains']
+  precondition: Precondition
+}
+
+/** The condition that finds the mailbox (source m), where the caller may see it. */
+function isTarget({ key, visible }: Pick<MailboxTarget, 'key' | 'visible'>): RawBuilder<boolean> {
+  const named = 'id' in key ? sql`m.id = ${key.id}` : sql`m.name = ${key.name} and m.domain = ${key.domain}`
+  return visible === '*' ? sql`${named}` : sql`${named} and m.domain = any(${visible}::text[])`
+}
+
+// An entity tag that is no UUID was never given out, so it is left out.
+function hasVersion(precondition: Precondition): RawBuilder<boolean> {
+  if (precondition === undefined || precondition === '*') return sql`true`
+  return sql`m.version = any(${precondition.filter(isMailboxId)}::uuid[])`
+}
+
+export async function findMailbox(
+  db: Db,
+  target: Pick<MailboxTarget, 'key' | 'visible'>,
+  states: MailboxRow['state'][] = ['active'],
+): Promise<MailboxRow | undefined> {
+  const { rows } = await sql<MailboxRow>`
+    select ${viewColumns} from app.mailboxes as m ${viewJoins}
+    where ${isTarget(target)} and m.state = any(${states}::text[])`.execute(db)
+  return rows[0]
+}
+
+export async function getMailbox(...target: Parameters<typeof findMailbox>): Promise<MailboxRow> {
+  const row = await findMailbox(...target)
+  if (row) return row
+  throw problem('mailbox-not-found')
+}
+
+export interface MailboxChanges {
+  locked?: boolean
+  quota_bytes?: number | null
+}
+
+/** One statement where something changes; an edit that changes nothing leaves version and times alone. */
+export async function updateMailbox(
+  db: Db,
+  target: MailboxTarget,
+  changes: MailboxChanges,
+): Promise<MailboxRow> {
+  const { locked, quota_bytes } = changes
+  const toLocked = locked === undefined ? sql`m.locked` : sql`${locked}::boolean`
+  const toQuota = quota_bytes === undefined ? sql`m.quota_bytes` : sql`${quota_bytes}::bigint`
+  const { rows } = await sql<MailboxRow>`
+    with m as (
+      update app.mailboxes as m
+      set locked = ${toLocked}, quota_bytes = ${toQuota}, version = gen_random_uuid(), updated_at = now()
+      where ${isTarget(target)} and m.state = 'active' and ${hasVersion(target.precondition)}
+        and (m.locked, m.quota_bytes) is distinct from (${toLocked}, ${toQuota})
+      returning ${writtenColumns}
+    )
+    select ${viewColumns} from m ${viewJoins}`.execute(db)
+  return rows[0] ?? unchanged(db, target)
+}
+
+async function unchanged(db: Db, target: MailboxTarget): Promise<MailboxRow> {
+  const row = await getMailbox(db, target)
+  if (!meets(target.precondition, row.version)) throw problem('precondition-failed')
+  return row
+}
+
+/** Keeps the row, the name and the mail until `purge_at`. Where it goes along, the account is deleted with it. */
+export async function deleteMailbox(db: Db, target: MailboxTarget, accountGoes: boolean): Promise<void> {
+  const { rows } = await sql`
+    with m as (
+      update app.mailboxes as m
+      set state = 'deleted', version = gen_random_uuid(), updated_at = now(),
+        purge_at = now() + make_interval(days => s.deleted_retention_days)
+      from app.settings as s
+      where ${isTarget(target)} and m.state = 'active' and ${hasVersion(target.precondition)}
+      returning m.name
+    ), a as (
+      update app.accounts as a
+      set state = 'deleted', version = gen_random_uuid(), updated_at = now()
+      from m
+      where a.name = m.name and (${accountGoes} or a.authentication = 'password_file')
+    )
+    select from m`.execute(db)
+  if (rows.length === 0) await refuse(db, target, ['active'])
+}
+
+/** Removes the rows, so that the name is free; with the last mailbox of a deleted domain, the domain too. */
+export async function purgeMailbox(tx: Tx, target: MailboxTarget, accountGoes: boolean): Promise<void> {
+  const deletedDomain = await lockDeletedDomain(tx, target)
+  const { rows } = await sql`
+    with m as (
+      delete from app.mailboxes as m where ${isTarget(target)} and ${hasVersion(target.precondition)}
+      returning m.name, m.domain
+    ), x as (
+      delete from app.addresses as x using m where x.name = m.name and x.domain = m.domain
+    ), a as (
+      delete from app.accounts as a using m
+      where a.name = m.name and (${accountGoes} or a.state = 'deleted' or a.authentication = 'password_file')
+    )
+    select from m`.execute(tx)
+  if (rows.length === 0) await refuse(tx, target, ['active', 'deleted'])
+  if (deletedDomain !== undefined) await removeEmptyDomain(tx, deletedDomain)
+}
+
+/** Two last mailboxes purged at once: the second waits here and then sees that it is the last. */
+async function lockDeletedDomain(tx: Tx, target: MailboxTarget): Promise<DomainName | undefined> {
+  const { rows } = await sql<{ name: DomainName }>`
+    select d.name from app.domains as d
+    where d.name = (select m.domain from app.mailboxes as m where ${isTarget(target)}) and d.state = 'deleted'
+    for update`.execute(tx)
+  return rows[0]?.name
+}
+
+async function removeEmptyDomain(tx: Tx, name: DomainName): Promise<void> {
+  await tx
+    .deleteFrom('domains')
+    .where('name', '=', name)
+    .where((eb) => eb.not(eb.exists(eb.selectFrom('mailboxes').select('name').where('domain', '=', name))))
+    .execute()
+}
+
+async function refuse(db: Db, target: MailboxTarget, states: MailboxRow['state'][]): Promise<never> {
+  await getMailbox(db, target, states)
+  throw problem('precondition-failed')
+}

@@ -1,0 +1,85 @@
+import { sql } from 'kysely'
+import type { Authentication } from '../database.ts'
+import { type CredentialFacts, toCredentials } from './credentials.ts'
+import type { Mailbox } from './schemas.ts'
+
+/** A mailbox with what its account, its domain and the settings add to it. */
+export interface MailboxRow extends CredentialFacts {
+  id: string
+  domain: string
+  state: 'active' | 'deleted'
+  locked: boolean
+  quota_bytes: number | null
+  purge_at: Date | null
+  version: string
+  created_at: Date
+  updated_at: Date
+  authentication: Authentication
+  disabled: boolean
+  display_name: string | null
+  external_id: string | null
+  domain_locked: boolean
+  effective_quota_bytes: number
+}
+
+/** The columns of MailboxRow, over the sources m (mailboxes), a (accounts), d (domains) and s (settings). */
+export const viewColumns = sql`
+  m.name || '@' || m.domain as address, m.id, m.name, m.domain, m.state, m.locked, m.quota_bytes, m.purge_at,
+  m.version, m.created_at, m.updated_at,
+  a.authentication, a.mechanisms, a.disabled, a.display_name, a.external_id, a.password_set_at,
+  d.locked as domain_locked,
+  coalesce(m.quota_bytes, d.default_quota_bytes, s.default_quota_bytes) as effective_quota_bytes,
+  coalesce(d.secure_password_mechanisms, s.secure_password_mechanisms) as listed_mechanisms,
+  coalesce(d.mail_server, s.mail_server, 'localhost') as mail_server,
+  coalesce(s.pop3s_port, 995) as pop3s_port,
+  coalesce(s.imaps_port, 993) as imaps_port,
+  coalesce(s.submission_port, 587) as submission_port,
+  s.require_secure_password`
+
+/** What stands beside a source m of mailboxes. */
+export const viewJoins = sql`
+  join app.accounts as a on a.name = m.name
+  join app.domains as d on d.name = m.domain
+  cross join app.settings as s`
+
+/** The columns of a mailbox that a writing statement has to return for `viewColumns`. */
+export const writtenColumns = sql`
+  m.name, m.domain, m.id, m.state, m.locked, m.quota_bytes, m.purge_at, m.version, m.created_at, m.updated_at`
+
+export function toMailbox(row: MailboxRow): Mailbox {
+  return {
+    id: row.id,
+    address: row.address,
+    name: row.name,
+    domain: row.domain,
+    account: {
+      name: row.name,
+      disabled: row.disabled,
+      display_name: row.display_name,
+      external_id: row.external_id,
+      password_set_at: row.password_set_at,
+    },
+    authentication: row.authentication,
+    locked: row.locked,
+    effective_locked: row.locked || row.domain_locked,
+    login_blocked_by: blockedBy(row),
+    quota_bytes: row.quota_bytes,
+    effective_quota_bytes: row.effective_quota_bytes,
+    state: row.state,
+    purge_at: row.purge_at,
+    credentials: toCredentials(row),
+    created_at: row.created_at,
+    updated_at: row.updated_at,
+  }
+}
+
+function blockedBy(row: MailboxRow): Mailbox['login_blocked_by'] {
+  const reasons = {
+    mailbox: row.locked,
+    domain: row.domain_locked,
+    account: row.disabled,
+    'no-password': row.password_set_at === null,
+    deleted: row.state === 'deleted',
+  }
+  return Object.entries(reasons).flatMap(([reason, holds]) => (holds ? [reason as keyof typeof reasons] : []))
+}

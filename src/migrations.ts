@@ -1,0 +1,97 @@
+import { readdir, readFile } from 'node:fs/promises'
+import { Kysely, PostgresDialect, sql } from 'kysely'
+import { type Migration, Migrator } from 'kysely/migration'
+import pg from 'pg'
+import { prepareRoles, serviceRole, withClient } from './roles.ts'
+
+const folder = new URL('../migrations/', import.meta.url)
+const oldestServer = 150_000
+
+export interface MigrationTarget {
+  /** Connects as the owner of the schemas. */
+  ownerUrl: string
+  /** The login role of the running service; the owner itself where there is only one. */
+  serviceRoleName?: string
+}
+
+/** Brings the database to the newest schema. Safe to run from several processes at once: one migrates, the others wait. */
+export async function migrate({ ownerUrl, serviceRoleName }: MigrationTarget): Promise<string[]> {
+  await withClient(ownerUrl, async (client) => {
+    await requireVersion(client)
+    await prepareRoles(client, serviceRoleName ?? client.user ?? '')
+  })
+  return runMigrations(ownerUrl)
+}
+
+async function runMigrations(url: string): Promise<string[]> {
+  const db = new Kysely<unknown>({
+    dialect: new PostgresDialect({ pool: new pg.Pool({ connectionString: url, max: 1 }) }),
+  })
+  try {
+    const { error, results } = await migrator(db).migrateToLatest()
+    if (error) throw error
+    await grantHistory(db)
+    return (results ?? []).map((result) => result.migrationName)
+  } finally {
+    await db.destroy()
+  }
+}
+
+/** The names of the migrations that the database lacks. */
+export async function pendingMigrations<T>(db: Kysely<T>): Promise<string[]> {
+  const { rows } = await sql<{ name: string }>`select name from app.migrations`.execute(db)
+  return missing(rows, await readMigrations())
+}
+
+/** Whether the database has every migration already, as far as this role can see. */
+export function schemaIsCurrent(url: string): Promise<boolean> {
+  return withClient(url, async (client) => {
+    const { rows } = await client.query(
+      `select from pg_tables where schemaname = 'app' and tablename = 'migrations'`,
+    )
+    if (rows.length === 0) return false
+    const done = await client.query<{ name: string }>('select name from app.migrations')
+    return missing(done.rows, await readMigrations()).length === 0
+  })
+}
+
+function missing(done: { name: string }[], all: Record<string, Migration>): string[] {
+  const names = new Set(done.map((row) => row.name))
+  return Object.keys(all).filter((name) => !names.has(name))
+}
+
+function migrator(db: Kysely<unknown>): Migrator {
+  return new Migrator({
+    db,
+    provider: { getMigrations: readMigrations },
+    migrationTableSchema: 'app',
+    migrationTableName: 'migrations',
+    migrationLockTableName: 'migrations_lock',
+  })
+}
+
+async function readMigrations(): Promise<Record<string, Migration>> {
+  const files = (await readdir(folder)).filter((file) => file.endsWith('.sql')).sort()
+  return Object.fromEntries(files.map((file) => [file.replace(/\.sql$/, ''), fromFile(file)]))
+}
+
+function fromFile(file: string): Migration {
+  return {
+    async up(db) {
+      await sql.raw(await readFile(new URL(file, folder), 'utf8')).execute(db)
+    },
+  }
+}
+
+/** The service reads the history to learn whether its schema is current (/readyz). */
+async function grantHistory(db: Kysely<unknown>): Promise<void> {
+  await sql`grant select on app.migrations to ${sql.id(serviceRole)}`.execute(db)
+}
+
+async function requireVersion(client: pg.Client): Promise<void> {
+  const { rows } = await client.query<{ version: number }>(
+    `select current_setting('server_version_num')::int as version`,
+  )
+  const version = rows[0]?.version ?? 0
+  if (version < oldestServer) throw new Error(`Postgres 15 or newer is needed; this server is ${version}.`)
+}

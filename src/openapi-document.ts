@@ -1,0 +1,65 @@
+import swagger from '@fastify/swagger'
+import type { FastifyInstance } from 'fastify'
+import fp from 'fastify-plugin'
+import packageJson from '../package.json' with { type: 'json' }
+import { scopeDescriptions } from './scopes.ts'
+
+const tags = [
+  { name: 'domains', description: 'Domains that this installation accepts mail for.' },
+  {
+    name: 'mailboxes',
+    description: 'Where the mail of an address is put, with the two logins of its account.',
+  },
+  {
+    name: 'accounts',
+    description: 'Who logs in. An account may exist without a mailbox, never the other way round.',
+  },
+  { name: 'server', description: 'Settings and statistics of the installation.' },
+  { name: 'operations', description: 'For monitoring.' },
+]
+
+const description = `Provisions mail domains, mailboxes and accounts in Postgres, where Postfix and Dovecot read them live.
+
+- **Names.** The local part of an address is also a login name by itself, so it belongs to one mailbox in the whole installation: \`user01@example.jp\` and \`user01@example.com\` cannot both exist (409 \`name-taken\`). Whether a name is free is therefore the one thing a caller can learn about domains that are not its own.
+- **Errors** are \`application/problem+json\` (RFC 9457). Switch on \`type\`: \`/problems/<code>\`; each is a page of this service.
+- **Repeats.** \`PUT /v1/mailboxes/{mailbox}\` is made for jobs that run again and again; a create that is repeated answers 409 and changes nothing.
+- **Versions.** Every object has an ETag; PATCH, PUT and DELETE take it as \`If-Match\`. It is for writing only: GET never answers 304.
+- **Lists** are pages in the order of the names: send \`next\` as \`cursor\`. There is no total.
+- **Callers** are bearer tokens with scopes and a list of domains; what lies outside the list answers as if it did not exist.`
+
+export interface DocumentOptions {
+  /** Where clients reach the service; "/" = where they found the document. */
+  publicUrl?: string | undefined
+}
+
+/** The OpenAPI 3.1 document, made from the schemas of the routes. */
+export const openapiDocument = fp(async (app: FastifyInstance, { publicUrl }: DocumentOptions) => {
+  await app.register(swagger, {
+    openapi: {
+      openapi: '3.1.0',
+      info: {
+        title: 'Mailwright',
+        version: packageJson.version,
+        description,
+        license: { name: 'Apache-2.0', identifier: 'Apache-2.0' },
+      },
+      servers: [{ url: publicUrl ?? '/' }],
+      tags,
+      components: {
+        securitySchemes: {
+          bearer: {
+            type: 'http',
+            scheme: 'bearer',
+            bearerFormat: 'JWT',
+            description: `A JWT of the configured OIDC issuer or of this installation (\`npm run token\`). Scopes, from \`scope\`, \`scp\` or \`roles\`:\n\n${scopeList}`,
+          },
+        },
+      },
+    },
+    refResolver: { buildLocalReference: (json, _base, _fragment, i) => String(json.$id ?? `schema-${i}`) },
+  })
+})
+
+const scopeList = Object.entries(scopeDescriptions)
+  .map(([scope, text]) => `- \`${scope}\`: ${text}`)
+  .join('\n')

@@ -1,0 +1,97 @@
+import { randomBytes } from 'node:crypto'
+import pg from 'pg'
+
+/** Holds what the running service may do; the login role of DATABASE_URL is a member. */
+export const serviceRole = 'mailwright_service'
+/** Owns the functions that touch verifiers; cannot log in. */
+export const definerRole = 'mailwright_definer'
+
+const insufficientPrivilege = '42501'
+const madeMeanwhile = new Set(['42710', '23505']) // duplicate_object; two starts at once
+
+/** The statements an administrator runs once where the migrating role may not create roles. */
+export function roleStatements(owner: string, service: string): string[] {
+  const id = pg.escapeIdentifier
+  return [
+    `create role ${serviceRole} nologin`,
+    `create role ${definerRole} nologin`,
+    `grant ${definerRole} to ${id(owner)}`,
+    ...(service === owner ? [] : [`grant ${serviceRole} to ${id(service)}`]),
+  ]
+}
+
+/**
+ * Makes the roles that the migrations grant to, where they are missing. Works for a superuser and for a
+ * role with CREATEROLE (as managed Postgres gives); otherwise says what an administrator has to run.
+ */
+export async function prepareRoles(client: pg.Client, service: string): Promise<void> {
+  const { rows } = await client.query<{ owner: string; missing: string[]; ungranted: string[] }>(
+    `select current_user as owner,
+       array(select r from unnest($1::text[]) as r where to_regrole(r) is null) as missing`,
+    [[serviceRole, definerRole]],
+  )
+  const { owner, missing } = rows[0]!
+  try {
+    for (const role of missing) await createRole(client, role)
+    await grantMembership(client, definerRole, owner)
+    if (service !== owner) await grantMembership(client, serviceRole, service)
+  } catch (error) {
+    if ((error as pg.DatabaseError).code !== insufficientPrivilege) throw error
+    throw new Error(
+      `The role ${owner} may not prepare the database roles. Let an administrator run once:\n` +
+        `${roleStatements(owner, service).join(';\n')};`,
+      { cause: error },
+    )
+  }
+}
+
+async function createRole(client: pg.Client, role: string): Promise<void> {
+  await client.query(`create role ${pg.escapeIdentifier(role)} nologin`).catch((error: pg.DatabaseError) => {
+    if (!madeMeanwhile.has(error.code ?? '')) throw error
+  })
+}
+
+async function grantMembership(client: pg.Client, role: string, member: string): Promise<void> {
+  const { rows } = await client.query<{ granted: boolean }>(
+    `select pg_has_role($1, $2, 'member') as granted`,
+    [member, role],
+  )
+  if (rows[0]?.granted) return
+  await client.query(`grant ${pg.escapeIdentifier(role)} to ${pg.escapeIdentifier(member)}`)
+}
+
+const embeddedService = 'mailwright'
+
+/** The service's own login in the embedded Postgres, with a password that only this start knows. */
+export async function createServiceLogin(ownerUrl: string): Promise<{ url: string; role: string }> {
+  const password = randomBytes(24).toString('base64url')
+  await withClient(ownerUrl, async (client) => {
+    const { rows } = await client.query('select from pg_roles where rolname = $1', [embeddedService])
+    const verb = rows.length === 0 ? 'create' : 'alter'
+    await client.query(`${verb} role ${embeddedService} login password ${pg.escapeLiteral(password)}`)
+  })
+  const url = new URL(ownerUrl)
+  url.username = embeddedService
+  url.password = password
+  return { url: String(url), role: embeddedService }
+}
+
+/** Whether the role of the URL could read verifiers and change the schema. */
+export function ownsSchema(url: string): Promise<boolean> {
+  return withClient(url, async (client) => {
+    const { rows } = await client.query<{ owns: boolean }>(
+      `select pg_has_role(current_user, nspowner, 'member') as owns from pg_namespace where nspname = 'app'`,
+    )
+    return rows[0]?.owns ?? false
+  })
+}
+
+export async function withClient<T>(url: string, work: (client: pg.Client) => Promise<T>): Promise<T> {
+  const client = new pg.Client({ connectionString: url, application_name: 'mailwright' })
+  await client.connect()
+  try {
+    return await work(client)
+  } finally {
+    await client.end()
+  }
+}

@@ -1,0 +1,61 @@
+import pino from 'pino'
+import { type Config, ConfigError, readConfig } from './config.ts'
+import { loadOrCreateKeys } from './keys.ts'
+import { scopes } from './scopes.ts'
+import { type Logger, type RunningService, startService } from './service.ts'
+import { welcome } from './welcome.ts'
+
+const hurryMs = 40_000 // after this a stop no longer waits for requests in flight
+
+await main()
+
+async function main(): Promise<void> {
+  const config = readConfigOrExit()
+  const log = createLog(config)
+  const service = await startService(config, log).catch((error: Error) => {
+    log.debug({ err: error }, 'the start failed')
+    console.error(error.message)
+    process.exit(1)
+  })
+  log.info({ url: service.url }, 'listening')
+  stopOnSignals(service, log)
+  console.log(welcome(service, config, await tokenForTerminal(config)))
+}
+
+function readConfigOrExit(): Config {
+  try {
+    return readConfig(process.env)
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error
+    console.error(error.message)
+    process.exit(2)
+  }
+}
+
+/** JSON on anything but a terminal, so that no text of a client can forge a line. */
+function createLog({ logLevel }: Config): Logger {
+  const options = { level: logLevel, redact: ['req.headers.authorization'] }
+  if (!process.stdout.isTTY) return pino(options)
+  return pino({ ...options, transport: { target: 'pino-pretty', options: { ignore: 'pid,hostname' } } })
+}
+
+/** A token in the log of a container would be there for all who read it. */
+async function tokenForTerminal({ tokenKeyFile }: Config): Promise<string | undefined> {
+  if (!process.stdout.isTTY) return undefined
+  const keys = await loadOrCreateKeys(tokenKeyFile)
+  return keys.sign({ subject: 'terminal', scopes, domains: '*', expiresInSeconds: 3600 })
+}
+
+function stopOnSignals(service: RunningService, log: Logger): void {
+  let stopping = false
+  const stop = async (signal: NodeJS.Signals) => {
+    if (stopping) return
+    stopping = true
+    log.info({ signal }, 'stopping')
+    setTimeout(() => process.exit(1), hurryMs).unref()
+    await service.stop()
+    log.info('stopped')
+    process.exit(0)
+  }
+  for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, stop)
+}

@@ -1,0 +1,85 @@
+import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import { assertAvailable } from '../accounts/authentication.ts'
+import { requireScope } from '../auth.ts'
+import type { Db } from '../database.ts'
+import { parseHostName } from '../domains/host-name.ts'
+import { parseIfMatch, setETag } from '../etag.ts'
+import { parseAddress } from '../mailboxes/address.ts'
+import { answer, bodyProblemResponses, problemResponses } from '../responses.ts'
+import { IfMatch, mergePatchTypes, ref } from '../schemas.ts'
+import type { Subject } from '../subject.ts'
+import { Server, ServerUpdate } from './schemas.ts'
+import { createStatistics } from './statistics.ts'
+import { getSettings, toServer, updateSettings } from './store.ts'
+
+export const server: FastifyPluginAsyncTypebox<{ db: Db }> = async (app, { db }) => {
+  const statistics = createStatistics(db)
+
+  app.get(
+    '',
+    {
+      config: { allDomains: true },
+      schema: {
+        operationId: 'getServer',
+        tags: ['server'],
+        summary: 'Get the settings and statistics of the installation',
+        description: 'Only for callers with all domains.',
+        security: [{ bearer: ['server:read'] }],
+        response: { 200: answer(Server, 'Settings and statistics.', 'etag'), ...problemResponses() },
+      },
+    },
+    async (_request, reply) => {
+      const settings = await getSettings(db)
+      setETag(reply, settings.version)
+      return toServer(settings, await statistics())
+    },
+  )
+
+  app.patch(
+    '',
+    {
+      config: { allDomains: true },
+      schema: {
+        operationId: 'updateServer',
+        tags: ['server'],
+        summary: 'Change settings of the installation',
+        description:
+          'JSON Merge Patch (RFC 7396). Only for callers with all domains; `mail_server` needs `mailflow:write` besides.',
+        security: [{ bearer: ['server:write'] }],
+        headers: IfMatch,
+        body: ref(ServerUpdate),
+        consumes: mergePatchTypes,
+        response: {
+          200: answer(Server, 'Settings as they are now.', 'etag'),
+          ...bodyProblemResponses(
+            'precondition-failed',
+            'invalid-domain-name',
+            'invalid-address',
+            'invalid-name',
+            'authentication-unavailable',
+          ),
+        },
+      },
+    },
+    async (request, reply) => {
+      const changes = parseSettings(request.subject, request.body)
+      const change = { changes, precondition: parseIfMatch(request) }
+      const settings = await db.transaction().execute((tx) => updateSettings(tx, change))
+      setETag(reply, settings.version)
+      return toServer(settings, await statistics())
+    },
+  )
+}
+
+function parseSettings(subject: Subject, body: ServerUpdate): ServerUpdate {
+  const { mail_server, postmaster_address } = body
+  if (mail_server !== undefined) requireScope(subject, 'mailflow:write')
+  assertAvailable(body.authentication)
+  return {
+    ...body,
+    ...(mail_server !== undefined && { mail_server: parseHostName(mail_server, '/mail_server') }),
+    ...(postmaster_address && {
+      postmaster_address: parseAddress(postmaster_address, '/postmaster_address').address,
+    }),
+  }
+}

@@ -1,0 +1,82 @@
+import { type Selectable, sql, type Updateable } from 'kysely'
+import type { Database, Db, Tx } from '../database.ts'
+import { dropUnlistedVerifiers } from '../domains/store.ts'
+import { type Precondition, requireVersion } from '../etag.ts'
+import { sameMembers } from '../merge-patch.ts'
+import type { Server } from './schemas.ts'
+import type { Statistics } from './statistics.ts'
+
+const columns = [
+  'mail_server',
+  'pop3s_port',
+  'imaps_port',
+  'submission_port',
+  'postmaster_address',
+  'authentication',
+  'create_account_default',
+  'secure_password_mechanisms',
+  'require_secure_password',
+  'scram_iterations',
+  'local_name_max_length',
+  'default_quota_bytes',
+  'deleted_retention_days',
+  'version',
+  'updated_at',
+] as const
+
+export type SettingsRow = Pick<Selectable<Database['settings']>, (typeof columns)[number]>
+
+export function toServer({ version: _, ...row }: SettingsRow, statistics: Statistics): Server {
+  return {
+    ...row,
+    mail_server: row.mail_server ?? 'localhost',
+    pop3s_port: row.pop3s_port ?? 995,
+    imaps_port: row.imaps_port ?? 993,
+    submission_port: row.submission_port ?? 587,
+    statistics,
+  }
+}
+
+export function getSettings(db: Db): Promise<SettingsRow> {
+  return db.selectFrom('settings').select(columns).executeTakeFirstOrThrow()
+}
+
+export interface SettingsChange {
+  changes: Updateable<Database['settings']>
+  precondition: Precondition
+}
+
+export async function updateSettings(
+  tx: Tx,
+  { changes, precondition }: SettingsChange,
+): Promise<SettingsRow> {
+  const before = await tx.selectFrom('settings').select(columns).forUpdate().executeTakeFirstOrThrow()
+  requireVersion(precondition, before.version)
+  if (sameMembers(before, changes)) return before
+  const after = await tx
+    .updateTable('settings')
+    .set({ ...changes, version: sql`gen_random_uuid()`, updated_at: sql`now()` })
+    .returning(columns)
+    .executeTakeFirstOrThrow()
+  const listed = after.secure_password_mechanisms
+  if (before.secure_password_mechanisms.some((one) => !listed.includes(one)))
+    await dropUnlistedVerifiers(tx, null)
+  return after
+}
+
+/**
+ * Binds the database to the installation whose key signs its tokens, and gives `mail_server` its first value.
+ * Returns the installation the database belongs to.
+ */
+export async function claimInstallation(db: Db, installation: string, mailServer: string): Promise<string> {
+  await db
+    .updateTable('settings')
+    .set({
+      installation: sql`coalesce(installation, ${installation})`,
+      mail_server: sql`coalesce(mail_server, ${mailServer})`,
+    })
+    .where((eb) => eb.or([eb('installation', 'is', null), eb('mail_server', 'is', null)]))
+    .execute()
+  const row = await db.selectFrom('settings').select('installation').executeTakeFirstOrThrow()
+  return row.installation ?? ''
+}

@@ -1,0 +1,72 @@
+import type { JWTPayload } from 'jose'
+import { type DomainName, parseDomainName } from './domains/name.ts'
+import { ProblemError, problem } from './problems.ts'
+import { parseScopes, type Scope } from './scopes.ts'
+
+/** Who calls, and what the token lets it do. */
+export interface Subject {
+  /** Unique only together with `issuer`. */
+  id: string
+  tokenId: string | undefined
+  issuer: string
+  scopes: ReadonlySet<Scope>
+  domains: '*' | readonly DomainName[]
+}
+
+/**
+ * Reads the claims of a token whose signature, issuer, audience and times are already verified.
+ * `domainsClaim` is the name of the claim that lists the caller's domains.
+ */
+export function parseSubject(claims: JWTPayload, domainsClaim: string): Subject {
+  return {
+    id: parseId(claims),
+    tokenId: typeof claims.jti === 'string' ? claims.jti : undefined,
+    issuer: claims.iss ?? '',
+    scopes: parseScopes(parseScopeWords(claims)),
+    domains: parseDomains(claims[domainsClaim]),
+  }
+}
+
+// RFC 9068 §2.2 demands `sub`; application tokens of some issuers name the application only:
+// `appid` in Entra v1, `azp` in Entra v2 and Keycloak, `client_id` in RFC 9068.
+function parseId(claims: JWTPayload): string {
+  const id = [claims.sub, claims.azp, claims.appid, claims.client_id].find(
+    (claim) => typeof claim === 'string' && claim !== '',
+  )
+  if (typeof id === 'string') return id
+  throw problem('unauthenticated', { detail: 'The token names nobody: it has no sub claim.' })
+}
+
+// An ID token tells an application who logged in and is no permission to call anything; it has none of these.
+function parseScopeWords({ scope, scp, roles }: JWTPayload): string[] {
+  if ((scope ?? scp ?? roles ?? null) === null) {
+    throw problem('unauthenticated', {
+      detail: 'The token is not an access token: it has none of the claims scope, scp and roles.',
+    })
+  }
+  return [scope, scp, roles].flatMap((claim) => elements(claim, /\s+/))
+}
+
+// Deny by default: no claim is no domain, and all of them only by the one word for it.
+function parseDomains(claim: unknown): '*' | DomainName[] {
+  const names = elements(claim, /[\s,]+/)
+  if (names.includes('*')) return '*'
+  return [...new Set(names.flatMap(parseDomain))]
+}
+
+// A domain that this service could never hold grants nothing; the others of the list still count.
+function parseDomain(text: string): DomainName[] {
+  try {
+    return [parseDomainName(text)]
+  } catch (error) {
+    if (error instanceof ProblemError) return []
+    throw error
+  }
+}
+
+/** The words of a claim that issuers write as an array or as one string. */
+function elements(claim: unknown, separator: RegExp): string[] {
+  if (typeof claim === 'string') return claim.split(separator).filter((word) => word !== '')
+  if (Array.isArray(claim)) return claim.filter((word) => typeof word === 'string')
+  return []
+}

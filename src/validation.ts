@@ -1,0 +1,61 @@
+import Ajv2020, { type ErrorObject } from 'ajv/dist/2020.js'
+import addFormats from 'ajv-formats'
+import type { FastifySchemaCompiler, FastifySchemaValidationError } from 'fastify'
+import type { ProblemPart } from './problems.ts'
+
+type Schemas = Record<string, object>
+
+/**
+ * Bodies are taken as they are sent (no coercion, unknown members are errors); parameters are text, so
+ * their types are coerced. Both see the schemas that were added with addSchema.
+ */
+export function buildValidator(sharedSchemas: unknown): FastifySchemaCompiler<object> {
+  const bodies = compiler(sharedSchemas as Schemas, { coerceTypes: false })
+  const parameters = compiler(sharedSchemas as Schemas, { coerceTypes: true })
+  return ({ schema, httpPart }) => (httpPart === 'body' ? bodies : parameters).compile(schema) as never
+}
+
+function compiler(sharedSchemas: Schemas, { coerceTypes }: { coerceTypes: boolean }) {
+  const ajv = new Ajv2020.default({
+    allErrors: true, // every mistake at once; bodies are small (bodyLimit)
+    coerceTypes,
+    useDefaults: true,
+    removeAdditional: false,
+    allowUnionTypes: true,
+  })
+  addFormats.default(ajv)
+  for (const schema of Object.values(sharedSchemas)) ajv.addSchema(schema)
+  return ajv
+}
+
+/** The validator's findings as the `errors` of a problem. */
+export function toProblemParts(
+  found: readonly FastifySchemaValidationError[],
+  context: string | undefined,
+): ProblemPart[] {
+  const prefix = context === undefined || context === 'body' ? '' : (parameterKinds[context] ?? context)
+  return (found as ErrorObject[]).map((error) => ({
+    pointer: `${prefix}${error.instancePath}${missingOrUnknown(error)}`,
+    detail: describe(error),
+  }))
+}
+
+const parameterKinds: Record<string, string> = { querystring: 'query', params: 'path', headers: 'header' }
+
+function missingOrUnknown({ params }: ErrorObject): string {
+  const member = params.missingProperty ?? params.additionalProperty
+  return member === undefined ? '' : `/${escapePointer(String(member))}`
+}
+
+/** RFC 6901 §3 */
+function escapePointer(member: string): string {
+  return member.replaceAll('~', '~0').replaceAll('/', '~1').slice(0, 100)
+}
+
+function describe({ keyword, message, params }: ErrorObject): string {
+  if (keyword === 'additionalProperties') return 'is not a known member'
+  if (keyword === 'required') return 'is missing'
+  if (keyword === 'enum')
+    return `must be one of ${params.allowedValues.map((v: unknown) => JSON.stringify(v)).join(', ')}`
+  return message ?? 'is not valid'
+}

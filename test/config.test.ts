@@ -1,0 +1,244 @@
+import assert from 'node:assert/strict'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join, resolve } from 'node:path'
+import { after, describe, test } from 'node:test'
+import { type Config, ConfigError, Environment, readConfig } from '../src/config.ts'
+
+const folder = mkdtempSync(join(tmpdir(), 'mailwright-config-'))
+const pem = join(folder, 'some.pem')
+writeFileSync(pem, 'x')
+after(() => rmSync(folder, { recursive: true }))
+
+function mistakesOf(env: Record<string, string>): readonly string[] {
+  try {
+    readConfig(env)
+  } catch (error) {
+    if (error instanceof ConfigError) return error.mistakes
+    throw error
+  }
+  return []
+}
+
+test('an empty environment gives the defaults', () => {
+  assert.deepEqual(readConfig({}), {
+    host: '127.0.0.1',
+    port: 8080,
+    publicUrl: undefined,
+    tlsCertFile: undefined,
+    tlsKeyFile: undefined,
+    trustedProxies: [],
+    allowPlainHttp: false,
+    databaseUrl: undefined,
+    migrationDatabaseUrl: undefined,
+    dataDir: resolve('data'),
+    tokenKeyFile: resolve('data/token-key.json'),
+    logLevel: 'info',
+    mailServer: undefined,
+    authIssuer: undefined,
+    authAudience: undefined,
+    authDomainsClaim: 'mailwright_domains',
+  } satisfies Config)
+})
+
+test('an empty variable counts as absent', () => {
+  const empty = Object.fromEntries(Object.keys(Environment.properties).map((name) => [name, '']))
+  assert.deepEqual(readConfig(empty), readConfig({}))
+})
+
+test('every variable is read', () => {
+  const config = readConfig({
+    HOST: '0.0.0.0',
+    PORT: '0',
+    PUBLIC_URL: 'https://mail.example.org/api/',
+    TLS_CERT_FILE: pem,
+    TLS_KEY_FILE: pem,
+    TRUSTED_PROXIES: ' 10.0.0.0/8, 192.0.2.1,2001:db8::/32 ',
+    ALLOW_PLAIN_HTTP: 'true',
+    DATABASE_URL: 'postgres://service:secret@db.example.org/mail',
+    MIGRATION_DATABASE_URL: 'postgresql://owner:secret@/mail?host=/run/postgresql',
+    MAILWRIGHT_DATA_DIR: 'some/where',
+    TOKEN_KEY_FILE: '/etc/mailwright/key.json',
+    LOG_LEVEL: 'silent',
+    MAIL_SERVER: 'MX1.example.org',
+    AUTH_ISSUER: 'https://login.example.org/realms/a/',
+    AUTH_AUDIENCE: 'mailwright',
+    AUTH_DOMAINS_CLAIM: 'https://example.org/domains',
+  })
+  assert.deepEqual(config, {
+    host: '0.0.0.0',
+    port: 0,
+    publicUrl: 'https://mail.example.org/api',
+    tlsCertFile: pem,
+    tlsKeyFile: pem,
+    trustedProxies: ['10.0.0.0/8', '192.0.2.1', '2001:db8::/32'],
+    allowPlainHttp: true,
+    databaseUrl: 'postgres://service:secret@db.example.org/mail',
+    migrationDatabaseUrl: 'postgresql://owner:secret@/mail?host=/run/postgresql',
+    dataDir: resolve('some/where'),
+    tokenKeyFile: '/etc/mailwright/key.json',
+    logLevel: 'silent',
+    mailServer: 'mx1.example.org',
+    authIssuer: 'https://login.example.org/realms/a/',
+    authAudience: 'mailwright',
+    authDomainsClaim: 'https://example.org/domains',
+  } satisfies Config)
+})
+
+test('the token key lies in the data folder unless it is put elsewhere', () => {
+  assert.equal(readConfig({ MAILWRIGHT_DATA_DIR: '/srv/mw' }).tokenKeyFile, '/srv/mw/token-key.json')
+})
+
+/** What each needs beside it to be right. */
+const beside: Record<string, Record<string, string>> = {
+  HOST: { ALLOW_PLAIN_HTTP: 'true' },
+  AUTH_ISSUER: { AUTH_AUDIENCE: 'a' },
+  AUTH_AUDIENCE: { AUTH_ISSUER: 'https://a.example' },
+  TLS_CERT_FILE: { TLS_KEY_FILE: pem },
+  TLS_KEY_FILE: { TLS_CERT_FILE: pem },
+  MIGRATION_DATABASE_URL: { DATABASE_URL: 'postgres://a/b' },
+}
+
+const good: Record<string, string[]> = {
+  HOST: ['localhost', '::1', '::', '192.0.2.1', 'api.example.org'],
+  PORT: ['0', '1', '65535'],
+  PUBLIC_URL: ['http://localhost:8080', 'https://a.example/x/y'],
+  TRUSTED_PROXIES: ['127.0.0.1', '::1', 'fd00::/8,10.0.0.0/8', '10.1.2.3/32'],
+  ALLOW_PLAIN_HTTP: ['true', 'false'],
+  DATABASE_URL: [
+    'postgres://a',
+    'postgresql:///db',
+    'postgres://u:p@/db?host=/run',
+    'postgres://u:p%40@h:5433/db',
+  ],
+  LOG_LEVEL: ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'],
+  MAIL_SERVER: ['mail', 'mail.example.org', 'xn--bcher-kva.example'],
+  AUTH_ISSUER: ['https://a.example', 'http://localhost:9000', 'http://127.0.0.1:1/x', 'http://[::1]:1'],
+}
+
+const bad: Record<string, string[]> = {
+  HOST: ['[::1]', '256.1.1.1', 'a b', 'http://a', '-a', '127.1'],
+  PORT: ['-1', '65536', '1.5', '0x10', '1e3', ' 80', 'eighty', '000080'],
+  PUBLIC_URL: [
+    'a.example',
+    'ftp://a.example',
+    'https://a.example/?x',
+    'https://a/#x',
+    'https://u:p@a',
+    'https:a',
+    'https://',
+  ],
+  TLS_CERT_FILE: [join(folder, 'missing.pem'), folder],
+  TLS_KEY_FILE: [join(folder, 'missing.pem')],
+  TRUSTED_PROXIES: [
+    '10.0.0.0/33',
+    '10.0.0.0/',
+    'a.example',
+    '10.0.0.0/8;::1',
+    '0.0.0.0/0',
+    '::/0',
+    'fe80::1%eth0',
+    ',',
+  ],
+  ALLOW_PLAIN_HTTP: ['yes', '1', 'TRUE'],
+  DATABASE_URL: ['mysql://a/b', 'a', 'postgres://', 'host=a dbname=b', 'postgres://a:port/b'],
+  MIGRATION_DATABASE_URL: ['file:///a'],
+  MAILWRIGHT_DATA_DIR: ['a\nb'],
+  TOKEN_KEY_FILE: ['a\0b'],
+  LOG_LEVEL: ['INFO', 'verbose'],
+  MAIL_SERVER: ['192.0.2.1', 'a..b', 'a_b.example', 'bücher.example', `${'a'.repeat(64)}.example`],
+  AUTH_ISSUER: [
+    'http://a.example',
+    'https://a.example?x=1',
+    'https://a.example#x',
+    'http://localhost.a.example',
+    'https://u@a',
+  ],
+  AUTH_AUDIENCE: ['a\u0007'],
+  AUTH_DOMAINS_CLAIM: ['a\n'],
+}
+
+describe('right values', () => {
+  for (const [name, values] of Object.entries(good)) {
+    for (const value of values) {
+      test(`${name}=${value}`, () => assert.deepEqual(mistakesOf({ ...beside[name], [name]: value }), []))
+    }
+  }
+})
+
+describe('wrong values, each one mistake that names the variable', () => {
+  for (const [name, values] of Object.entries(bad)) {
+    for (const value of values) {
+      test(`${name}=${JSON.stringify(value)}`, () => {
+        const mistakes = mistakesOf({ ...beside[name], [name]: value })
+        assert.equal(mistakes.length, 1, mistakes.join())
+        assert.ok(mistakes[0]!.startsWith(`${name} must be `), mistakes.join())
+      })
+    }
+  }
+})
+
+test('all mistakes are named at once', () => {
+  const wrong = Object.fromEntries(Object.entries(bad).map(([name, values]) => [name, values[0] ?? '']))
+  const mistakes = mistakesOf(wrong).map((mistake) => mistake.split(' ')[0])
+  assert.deepEqual(new Set(mistakes), new Set(Object.keys(bad)))
+})
+
+test('a URL, which may hold a password, is never shown', () => {
+  for (const name of ['DATABASE_URL', 'MIGRATION_DATABASE_URL', 'PUBLIC_URL', 'AUTH_ISSUER']) {
+    const mistakes = mistakesOf({ [name]: 'mysql://user:hunter2@db.example.org/x?y' }).join('\n')
+    assert.match(mistakes, new RegExp(name))
+    assert.doesNotMatch(mistakes, /hunter2/)
+  }
+})
+
+test('a wrong value is shown without its control characters', () => {
+  assert.match(mistakesOf({ PORT: '\u001b[2J' })[0]!, /"\\u001b\[2J"/)
+})
+
+describe('variables that go together', () => {
+  const cases: [Record<string, string>, RegExp][] = [
+    [{ TLS_CERT_FILE: pem }, /^TLS_CERT_FILE needs TLS_KEY_FILE/],
+    [{ TLS_KEY_FILE: pem }, /^TLS_KEY_FILE needs TLS_CERT_FILE/],
+    [{ AUTH_ISSUER: 'https://a.example' }, /^AUTH_ISSUER needs AUTH_AUDIENCE/],
+    [{ AUTH_AUDIENCE: 'a' }, /^AUTH_AUDIENCE needs AUTH_ISSUER/],
+    [{ MIGRATION_DATABASE_URL: 'postgres://a/b' }, /^MIGRATION_DATABASE_URL needs DATABASE_URL/],
+  ]
+  for (const [env, message] of cases) {
+    test(message.source, () => {
+      const mistakes = mistakesOf(env)
+      assert.equal(mistakes.length, 1)
+      assert.match(mistakes[0]!, message)
+    })
+  }
+})
+
+describe('plain HTTP on an address that others can reach', () => {
+  for (const HOST of ['0.0.0.0', '::', '192.0.2.1', 'api.example.org', '::ffff:127.0.0.1']) {
+    test(`is refused on ${HOST}`, () =>
+      assert.match(mistakesOf({ HOST })[0]!, /TLS_CERT_FILE.*TRUSTED_PROXIES.*ALLOW_PLAIN_HTTP/))
+  }
+  for (const HOST of ['127.0.0.1', '127.3.2.1', '::1', 'localhost']) {
+    test(`is no matter on ${HOST}`, () => assert.deepEqual(mistakesOf({ HOST }), []))
+  }
+  const allowing: Record<string, string>[] = [
+    { ALLOW_PLAIN_HTTP: 'true' },
+    { TRUSTED_PROXIES: '10.0.0.1' },
+    { TLS_CERT_FILE: pem, TLS_KEY_FILE: pem },
+  ]
+  for (const env of allowing) {
+    test(`is settled by ${Object.keys(env).join(' and ')}`, () => {
+      assert.deepEqual(mistakesOf({ HOST: '0.0.0.0', ...env }), [])
+    })
+  }
+  test('is not settled by ALLOW_PLAIN_HTTP=false', () => {
+    assert.equal(mistakesOf({ HOST: '0.0.0.0', ALLOW_PLAIN_HTTP: 'false' }).length, 1)
+  })
+})
+
+test('every variable has a description for the README', () => {
+  for (const [name, schema] of Object.entries(Environment.properties)) {
+    const { description = '' } = schema as { description?: string }
+    assert.ok(description.length > 10, name)
+  }
+})

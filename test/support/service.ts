@@ -1,0 +1,97 @@
+import { randomUUID } from 'node:crypto'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { after } from 'node:test'
+import type { FastifyInstance } from 'fastify'
+import pg from 'pg'
+import { buildApp } from '../../src/app.ts'
+import { type Db, openDatabase } from '../../src/database.ts'
+import type { DomainName } from '../../src/domains/name.ts'
+import { type InstallationKeys, loadOrCreateKeys } from '../../src/keys.ts'
+import { type Scope, scopes } from '../../src/scopes.ts'
+import { createWorkQueue, type WorkQueue } from '../../src/work-queue.ts'
+import { type Client, createClient } from './client.ts'
+import { serviceLogin, templateDatabase } from './names.ts'
+
+export interface Caller {
+  scopes?: readonly Scope[]
+  domains?: '*' | string[]
+  subject?: string
+}
+
+export interface Service {
+  app: FastifyInstance
+  url: string
+  db: Db
+  /** A superuser in the same database, to look behind the API. */
+  admin: pg.Pool
+  keys: InstallationKeys
+  derivations: WorkQueue
+  /** Every line of the log, at trace. */
+  log: string[]
+  token(caller?: Caller): Promise<string>
+  /** A client with a token of its own; without arguments it may do everything. */
+  as(caller?: Caller): Promise<Client>
+}
+
+/** A database of its own, cloned from the template, and the service on a free port. Both end with the test file. */
+export async function startService(): Promise<Service> {
+  const database = await cloneDatabase()
+  const folder = await mkdtemp(join(tmpdir(), 'mailwright-test-'))
+  const keys = await loadOrCreateKeys(join(folder, 'token-key.json'))
+  const db = openDatabase(database.serviceUrl)
+  const admin = new pg.Pool({ connectionString: database.adminUrl, max: 4 })
+  const log: string[] = []
+  const derivations = createWorkQueue()
+  const app = await buildApp({
+    db,
+    derivations,
+    auth: { keys, domainsClaim: 'mailwright_domains' },
+    fastify: { logger: { level: 'trace', stream: { write: (line: string) => void log.push(line) } } },
+  })
+  const url = await app.listen({ port: 0, host: '127.0.0.1' })
+  after(async () => {
+    await app.close()
+    await db.destroy()
+    await admin.end()
+    await database.drop()
+    await rm(folder, { recursive: true })
+  })
+  const token = ({ scopes: held = scopes, domains = '*', subject = 'test' }: Caller = {}) =>
+    keys.sign({ subject, scopes: held, domains: domains as DomainName[] | '*', expiresInSeconds: 3600 })
+  const as = async (caller?: Caller) => createClient(url, await token(caller))
+  return { app, url, db, admin, keys, derivations, log, token, as }
+}
+
+export async function cloneDatabase(template = templateDatabase) {
+  const root = process.env.TEST_POSTGRES_URL
+  if (!root) throw new Error('run the tests with npm test: test/support/global.ts starts their Postgres')
+  const name = `test_${randomUUID().replaceAll('-', '')}`
+  await execute(root, `create database ${name} template ${template}`)
+  const adminUrl = withDatabase(root, name)
+  const serviceUrl = new URL(adminUrl)
+  serviceUrl.username = serviceLogin.name
+  serviceUrl.password = serviceLogin.password
+  return {
+    adminUrl,
+    serviceUrl: String(serviceUrl),
+    drop: () => execute(root, `drop database ${name} with (force)`),
+  }
+}
+
+function withDatabase(url: string, name: string): string {
+  const other = new URL(url)
+  other.pathname = `/${name}`
+  return String(other)
+}
+
+async function execute(url: string, statement: string): Promise<void> {
+  const client = new pg.Client(url)
+  await client.connect()
+  try {
+    await client.query(statement)
+  } finally {
+    await client.end()
+  }
+}
