@@ -3,7 +3,7 @@ import pg from 'pg'
 import type { Config } from './config.ts'
 import { startEmbeddedPostgres } from './embedded.ts'
 import { migrate, schemaIsCurrent } from './migrations.ts'
-import { createServiceLogin, ownsSchema } from './roles.ts'
+import { createServiceLogin, loginOf, ownsSchema } from './roles.ts'
 import type { Logger } from './service.ts'
 
 export interface DatabasePlace {
@@ -24,7 +24,7 @@ async function openEmbedded({ dataDir }: Config, log: Logger): Promise<DatabaseP
   const postgres = await startEmbeddedPostgres({ dataDir, log: (level, message) => log[level](message) })
   try {
     const { url: serviceUrl, role } = await createServiceLogin(postgres.url)
-    await migrate({ ownerUrl: postgres.url, serviceRoleName: role })
+    await migrate({ ownerUrl: postgres.url, service: { role } })
     return { serviceUrl, notes: postgres.notes, close: () => postgres.stop() }
   } catch (error) {
     await postgres.stop()
@@ -33,24 +33,18 @@ async function openEmbedded({ dataDir }: Config, log: Logger): Promise<DatabaseP
 }
 
 async function openExternal(config: Config, serviceUrl: string, log: Logger): Promise<DatabasePlace> {
-  await waitForServer(serviceUrl, log)
   const ownerUrl = config.migrationDatabaseUrl
-  if (ownerUrl !== undefined) {
-    await migrate({ ownerUrl, serviceRoleName: roleOf(serviceUrl) })
-  } else {
-    // with one URL: where its role may not migrate, somebody else has, or the error says what is missing
-    if (!(await schemaIsCurrent(serviceUrl))) await migrate({ ownerUrl: serviceUrl })
-    if (await ownsSchema(serviceUrl)) {
-      log.warn(
-        'DATABASE_URL owns the schema, so the service could read every verifier: give it a role of its own and set MIGRATION_DATABASE_URL for the owner',
-      )
-    }
+  await waitForServer(ownerUrl ?? serviceUrl, log)
+  if (ownerUrl !== undefined) await migrate({ ownerUrl, service: loginOf(serviceUrl) })
+  // with one URL: where its role may not migrate, somebody else has, or the error says what is missing
+  else if (!(await schemaIsCurrent(serviceUrl))) await migrate({ ownerUrl: serviceUrl })
+  await waitForServer(serviceUrl, log)
+  if (await ownsSchema(serviceUrl)) {
+    log.warn(
+      'DATABASE_URL owns the schema, so the service could read every verifier: give it a role of its own and set MIGRATION_DATABASE_URL for the owner',
+    )
   }
   return { serviceUrl, notes: [], close: async () => {} }
-}
-
-function roleOf(url: string): string {
-  return new pg.Client(url).user ?? ''
 }
 
 const patienceMs = 30_000
@@ -64,7 +58,7 @@ async function waitForServer(url: string, log: Logger): Promise<void> {
     if (error === undefined) return
     const isAway = error.code === undefined || !/^(28|3D)/.test(error.code) // wrong password, no such database
     if (!isAway || Date.now() > until)
-      throw new Error(`Cannot use the Postgres of DATABASE_URL: ${error.message}`)
+      throw new Error(`Cannot use the Postgres that was named: ${error.message}`)
     log.warn({ reason: error.message }, 'waiting for Postgres')
     await sleep(pauseMs)
   }

@@ -2,7 +2,7 @@ import { readdir, readFile } from 'node:fs/promises'
 import { Kysely, PostgresDialect, sql } from 'kysely'
 import { type Migration, Migrator } from 'kysely/migration'
 import pg from 'pg'
-import { prepareRoles, serviceRole, withClient } from './roles.ts'
+import { prepareRoles, type ServiceLogin, serviceRole, withClient } from './roles.ts'
 
 const folder = new URL('../migrations/', import.meta.url)
 const oldestServer = 150_000
@@ -10,15 +10,15 @@ const oldestServer = 150_000
 export interface MigrationTarget {
   /** Connects as the owner of the schemas. */
   ownerUrl: string
-  /** The login role of the running service; the owner itself where there is only one. */
-  serviceRoleName?: string
+  /** The owner itself where there is only one role. */
+  service?: ServiceLogin
 }
 
 /** Brings the database to the newest schema. Safe to run from several processes at once: one migrates, the others wait. */
-export async function migrate({ ownerUrl, serviceRoleName }: MigrationTarget): Promise<string[]> {
+export async function migrate({ ownerUrl, service }: MigrationTarget): Promise<string[]> {
   await withClient(ownerUrl, async (client) => {
     await requireVersion(client)
-    await prepareRoles(client, serviceRoleName ?? client.user ?? '')
+    await prepareRoles(client, service ?? { role: client.user ?? '' })
   })
   return runMigrations(ownerUrl)
 }

@@ -9,6 +9,12 @@ export const definerRole = 'mailwright_definer'
 const insufficientPrivilege = '42501'
 const madeMeanwhile = new Set(['42710', '23505']) // duplicate_object; two starts at once
 
+/** The login of the running service. Its password is needed only where the role is to be made. */
+export interface ServiceLogin {
+  role: string
+  password?: string
+}
+
 /** The statements an administrator runs once where the migrating role may not create roles. */
 export function roleStatements(owner: string, service: string): string[] {
   const id = pg.escapeIdentifier
@@ -21,32 +27,34 @@ export function roleStatements(owner: string, service: string): string[] {
 }
 
 /**
- * Makes the roles that the migrations grant to, where they are missing. Works for a superuser and for a
- * role with CREATEROLE (as managed Postgres gives); otherwise says what an administrator has to run.
+ * Makes the roles that the migrations grant to, and the service's login, where they are missing. Works for a
+ * superuser and for a role with CREATEROLE (as managed Postgres gives); otherwise says what an administrator has to run.
  */
-export async function prepareRoles(client: pg.Client, service: string): Promise<void> {
-  const { rows } = await client.query<{ owner: string; missing: string[]; ungranted: string[] }>(
+export async function prepareRoles(client: pg.Client, service: ServiceLogin): Promise<void> {
+  const { rows } = await client.query<{ owner: string; missing: string[] }>(
     `select current_user as owner,
-       array(select r from unnest($1::text[]) as r where to_regrole(r) is null) as missing`,
-    [[serviceRole, definerRole]],
+       array(select r from unnest($1::text[]) as r where not exists (select from pg_roles where rolname = r)) as missing`,
+    [[serviceRole, definerRole, service.role]],
   )
   const { owner, missing } = rows[0]!
   try {
-    for (const role of missing) await createRole(client, role)
+    for (const role of missing)
+      await createRole(client, role, role === service.role ? service.password : undefined)
     await grantMembership(client, definerRole, owner)
-    if (service !== owner) await grantMembership(client, serviceRole, service)
+    if (service.role !== owner) await grantMembership(client, serviceRole, service.role)
   } catch (error) {
     if ((error as pg.DatabaseError).code !== insufficientPrivilege) throw error
     throw new Error(
       `The role ${owner} may not prepare the database roles. Let an administrator run once:\n` +
-        `${roleStatements(owner, service).join(';\n')};`,
+        `${roleStatements(owner, service.role).join(';\n')};`,
       { cause: error },
     )
   }
 }
 
-async function createRole(client: pg.Client, role: string): Promise<void> {
-  await client.query(`create role ${pg.escapeIdentifier(role)} nologin`).catch((error: pg.DatabaseError) => {
+async function createRole(client: pg.Client, role: string, password: string | undefined): Promise<void> {
+  const login = password === undefined ? 'nologin' : `login password ${pg.escapeLiteral(password)}`
+  await client.query(`create role ${pg.escapeIdentifier(role)} ${login}`).catch((error: pg.DatabaseError) => {
     if (!madeMeanwhile.has(error.code ?? '')) throw error
   })
 }
@@ -94,4 +102,10 @@ export async function withClient<T>(url: string, work: (client: pg.Client) => Pr
   } finally {
     await client.end()
   }
+}
+
+/** Who a URL logs in as. */
+export function loginOf(url: string): ServiceLogin {
+  const { user = '', password } = new pg.Client(url)
+  return { role: user, ...(typeof password === 'string' && { password }) }
 }

@@ -22,16 +22,10 @@ export async function clearLeftOvers(folders: Folders): Promise<number | undefin
   const pid = Number.parseInt(content ?? '', 10)
   const survives = pid > 0 && (await isPostmaster(pid, folders.cluster))
   if (survives) await stopPostmaster(pid, folders.cluster)
-  await clearSocketLock(join(folders.socketDir, '.s.PGSQL.5432.lock'))
+  await rm(join(folders.socketDir, '.s.PGSQL.5432.lock'), { force: true })
   const left = await readFile(pidFile, 'utf8').catch(() => undefined)
   if (left !== undefined) await disown(pidFile, left, folders.user)
   return survives ? pid : undefined
-}
-
-/** A copied data folder may name the socket folder of the original, whose Postgres must not lose its socket. */
-async function clearSocketLock(file: string): Promise<void> {
-  const pid = Number.parseInt(await readFile(file, 'utf8').catch(() => ''), 10)
-  if (!(pid > 0 && (await postgresArgs(pid)))) await rm(file, { force: true })
 }
 
 /** No process can have it: the largest pid is 2^22 on Linux (proc(5)) and 99998 on macOS. */
@@ -78,17 +72,11 @@ function kill(pid: number, signal: NodeJS.Signals): boolean {
 
 /** Whether the process lives (a zombie does not) and is the postmaster of this folder. */
 async function isPostmaster(pid: number, cluster: string): Promise<boolean> {
-  const args = await postgresArgs(pid)
-  if (!args) return false
+  const args = process.platform === 'linux' ? await readCommand(pid) : await askCommand(pid)
+  if (!/^postgres|^postmaster/.test(basename(args[0] ?? ''))) return false
   // The folder may have been renamed since; but to read cwd takes rights that a container may lack.
   const cwd = await readlink(`/proc/${pid}/cwd`).catch(() => undefined)
   return cwd === cluster || args.includes(cluster)
-}
-
-/** The command line of a living Postgres. */
-async function postgresArgs(pid: number): Promise<string[] | undefined> {
-  const args = process.platform === 'linux' ? await readCommand(pid) : await askCommand(pid)
-  return /^postgres|^postmaster/.test(basename(args[0] ?? '')) ? args : undefined
 }
 
 async function readCommand(pid: number): Promise<string[]> {
@@ -97,7 +85,9 @@ async function readCommand(pid: number): Promise<string[]> {
 }
 
 async function askCommand(pid: number): Promise<string[]> {
-  const ps = await promisify(execFile)('ps', ['-ww', '-o', 'state=,command=', '-p', String(pid)]).catch(() => undefined)
+  const ps = await promisify(execFile)('ps', ['-ww', '-o', 'state=,command=', '-p', String(pid)]).catch(
+    () => undefined,
+  )
   const [, state = 'Z', command = ''] = /^(\S+)\s+(.*)/.exec(ps?.stdout.trim() ?? '') ?? []
   // Spaces in a path cannot be told from those between arguments: our own line is `…/postgres -D <folder> -c …`.
   const [, program = '', folder = ''] = /^(.*?) -D (.*?)(?: -c |$)/.exec(command) ?? []

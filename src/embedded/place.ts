@@ -27,6 +27,8 @@ export interface DataPlace {
 interface PlaceNote {
   data_dir?: string
   socket_dir?: string
+  /** The data folder that has the socket folder; a copy of it must not take the socket away. */
+  socket_of?: string
 }
 
 /** The data folder and the user, or a folder below `fallbackDir` where the user cannot reach the one asked for. */
@@ -108,7 +110,8 @@ async function writeNote(dataDir: string, note: PlaceNote): Promise<void> {
 
 /** The folder of the socket: for its owner, and for the group that somebody may have given it. */
 export async function makeSocketDir({ dataDir, user }: DataPlace): Promise<string> {
-  const noted = (await readNote(dataDir)).socket_dir
+  const note = await readNote(dataDir)
+  const noted = note.socket_of === dataDir ? note.socket_dir : undefined
   const usual = join(dataDir, 'socket')
   if (!noted && fits(usual)) return ownDir(usual, user, true)
   if (noted && fits(noted)) {
@@ -117,7 +120,7 @@ export async function makeSocketDir({ dataDir, user }: DataPlace): Promise<strin
     if (kept) return kept
   }
   const made = await mkdtemp(join(await findShortDir(), 'mailwright-'))
-  await writeNote(dataDir, { socket_dir: made })
+  await writeNote(dataDir, { socket_dir: made, socket_of: dataDir })
   return ownDir(made, user, true)
 }
 

@@ -31,5 +31,5 @@ async function makeTemplate(url: string): Promise<void> {
   await admin.end()
   const template = new URL(url)
   template.pathname = `/${templateDatabase}`
-  await migrate({ ownerUrl: String(template), serviceRoleName: serviceLogin.name })
+  await migrate({ ownerUrl: String(template), service: { role: serviceLogin.name } })
 }

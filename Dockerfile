@@ -1,0 +1,16 @@
+# The service alone: it needs a Postgres (DATABASE_URL) and brings no embedded one.
+FROM node:26-slim
+ENV NODE_ENV=production HOST=0.0.0.0 PORT=8080 MAILWRIGHT_DATA_DIR=/data
+WORKDIR /app
+COPY package.json package-lock.json .npmrc ./
+RUN npm ci --omit=dev --omit=optional --ignore-scripts && npm cache clean --force \
+  && mkdir /data && chown node:node /data
+COPY src src
+COPY migrations migrations
+COPY LICENSE README.md ./
+USER node
+VOLUME /data
+EXPOSE 8080
+HEALTHCHECK --interval=10s --timeout=3s --start-period=20s \
+  CMD ["node", "-e", "fetch(`http://127.0.0.1:${process.env.PORT}/readyz`).then((r) => process.exit(r.ok ? 0 : 1), () => process.exit(1))"]
+CMD ["node", "src/server.ts"]
