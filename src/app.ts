@@ -10,6 +10,7 @@ import { bodies } from './bodies.ts'
 import type { Db } from './database.ts'
 import { domains } from './domains/routes.ts'
 import { domainSchemas } from './domains/schemas.ts'
+import { drain } from './drain.ts'
 import { Health, health } from './health.ts'
 import { mailboxEnsure } from './mailboxes/ensure-routes.ts'
 import { mailboxList } from './mailboxes/list-routes.ts'
@@ -23,7 +24,7 @@ import { requestLog } from './request-log.ts'
 import { problemSchemas } from './responses.ts'
 import { server } from './server/routes.ts'
 import { serverSchemas } from './server/schemas.ts'
-import { buildValidator } from './validation.ts'
+import { buildValidator, refuseUnknownQuery } from './validation.ts'
 import type { WorkQueue } from './work-queue.ts'
 
 export interface AppOptions {
@@ -50,6 +51,7 @@ export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
 
   await app.register(openapiDocument, { publicUrl: options.publicUrl })
   await app.register(requestLog)
+  await app.register(drain)
   await app.register(problemDetails)
   await app.register(bodies)
   for (const schema of schemas) app.addSchema(schema)
@@ -62,6 +64,7 @@ export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
       api.addHook('onRequest', async (_request, reply) => {
         reply.header('cache-control', 'no-store')
       })
+      api.addHook('onRoute', refuseUnknownQuery)
       await api.register(auth, options.auth)
       await api.register(domains, { prefix: '/domains', db })
       await api.register(mailboxes, { prefix: '/mailboxes', db, derivations })

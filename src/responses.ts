@@ -62,7 +62,7 @@ export function problemResponses(...codes: ProblemCode[]) {
   return responsesFor([...everywhere, ...codes])
 }
 
-/** The same for an operation that reads a body. */
+/** The same for an operation that is sent a body, or whose method may carry one, as DELETE does. */
 export function bodyProblemResponses(...codes: ProblemCode[]) {
   return responsesFor([...everywhere, ...withBody, ...codes])
 }

@@ -88,6 +88,11 @@ export const ListQuery = {
   cursor: Type.Optional(Type.String({ maxLength: 1024, description: 'The `next` of the page before.' })),
 }
 
+/** Text that a list is filtered by. PostgreSQL has no text with a NUL in it, so nothing could match it. */
+export function filterText(maxLength: number, description: string) {
+  return Type.String({ maxLength, pattern: '^[^\\u0000]*$', description })
+}
+
 /** A page of a list: `{ items, next }`. */
 export function listOf<T extends TSchema>(item: T, $id: string) {
   return Type.Object(

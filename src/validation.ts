@@ -1,31 +1,37 @@
 import Ajv2020, { type ErrorObject } from 'ajv/dist/2020.js'
 import addFormats from 'ajv-formats'
-import type { FastifySchemaCompiler, FastifySchemaValidationError } from 'fastify'
+import type { FastifySchemaCompiler, FastifySchemaValidationError, RouteOptions } from 'fastify'
 import type { ProblemPart } from './problems.ts'
+import { strict } from './schemas.ts'
 
 type Schemas = Record<string, object>
 
 /**
- * Bodies are taken as they are sent (no coercion, unknown members are errors); parameters are text, so
- * their types are coerced. Both see the schemas that were added with addSchema.
+ * Bodies are taken as they are sent: no coercion, unknown members are errors, and no defaults, since what a
+ * merge patch leaves out stays as it is. Parameters are text, so their types are coerced. Both see the
+ * schemas that were added with addSchema.
  */
 export function buildValidator(sharedSchemas: unknown): FastifySchemaCompiler<object> {
-  const bodies = compiler(sharedSchemas as Schemas, { coerceTypes: false })
-  const parameters = compiler(sharedSchemas as Schemas, { coerceTypes: true })
+  const bodies = compiler(sharedSchemas as Schemas, { coerceTypes: false, useDefaults: false })
+  const parameters = compiler(sharedSchemas as Schemas, { coerceTypes: true, useDefaults: true })
   return ({ schema, httpPart }) => (httpPart === 'body' ? bodies : parameters).compile(schema) as never
 }
 
-function compiler(sharedSchemas: Schemas, { coerceTypes }: { coerceTypes: boolean }) {
+function compiler(sharedSchemas: Schemas, leniency: { coerceTypes: boolean; useDefaults: boolean }) {
   const ajv = new Ajv2020.default({
     allErrors: true, // every mistake at once; bodies are small (bodyLimit)
-    coerceTypes,
-    useDefaults: true,
+    ...leniency,
     removeAdditional: false,
     allowUnionTypes: true,
   })
   addFormats.default(ajv)
   for (const schema of Object.values(sharedSchemas)) ajv.addSchema(schema)
   return ajv
+}
+
+/** An operation that declares no query refuses every parameter, as the others refuse those they do not know. */
+export function refuseUnknownQuery(route: RouteOptions): void {
+  route.schema = { querystring: strict({}), ...route.schema }
 }
 
 /** The validator's findings as the `errors` of a problem. */
@@ -49,7 +55,7 @@ function missingOrUnknown({ params }: ErrorObject): string {
 
 /** RFC 6901 §3 */
 function escapePointer(member: string): string {
-  return member.replaceAll('~', '~0').replaceAll('/', '~1').slice(0, 100)
+  return member.slice(0, 100).replaceAll('~', '~0').replaceAll('/', '~1')
 }
 
 function describe({ keyword, message, params }: ErrorObject): string {

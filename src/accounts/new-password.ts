@@ -39,16 +39,16 @@ export interface Prepared {
 
 /**
  * Looks up first and derives last: what would be refused anyway costs no hash. Where the derivation had to
- * wait for its turn, the look-up is repeated, since its findings may be seconds old.
+ * wait for its turn, the look-up is repeated with what it found before, which may be seconds old.
  */
 export async function deriveFor<T extends Prepared>(
   queue: WorkQueue,
   password: NewPassword,
-  lookUp: () => Promise<T>,
+  lookUp: (before?: T) => Promise<T>,
 ): Promise<{ prepared: T; verifiers: Verifier[] }> {
   const first = await lookUp()
   return queue.run(async ({ waited }) => {
-    const prepared = waited ? await lookUp() : first
+    const prepared = waited ? await lookUp(first) : first
     return { prepared, verifiers: await deriveVerifiers(password.text, prepared.derivation) }
   })
 }

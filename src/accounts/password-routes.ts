@@ -4,7 +4,7 @@ import { answer, bodyProblemResponses, noContent } from '../responses.ts'
 import { IfMatch, ref } from '../schemas.ts'
 import { lookUpName } from './name.ts'
 import { deriveFor, readNewPassword, requirePassword } from './new-password.ts'
-import { lookUpPasswordGround, setPassword } from './password-store.ts'
+import { lookUpPasswordGround, type PasswordGround, setPassword } from './password-store.ts'
 import type { AccountOptions } from './routes.ts'
 import { AccountParams, PasswordGenerated, PasswordSet } from './schemas.ts'
 
@@ -42,7 +42,7 @@ export const passwords: FastifyPluginAsyncTypebox<AccountOptions> = async (app, 
         precondition: parseIfMatch(request),
       }
       const password = requirePassword(readNewPassword(request.body))
-      const lookUp = () => lookUpPasswordGround(db, target)
+      const lookUp = (before?: PasswordGround) => lookUpPasswordGround(db, target, before)
       const { prepared, verifiers } = await deriveFor(derivations, password, lookUp)
       const version = await db.transaction().execute((tx) => setPassword(tx, target, prepared, verifiers))
       setETag(reply, version)

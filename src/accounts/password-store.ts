@@ -4,7 +4,7 @@ import { meets, type Precondition } from '../etag.ts'
 import { problem } from '../problems.ts'
 import type { Subject } from '../subject.ts'
 import type { AccountName } from './name.ts'
-import { getAccount, lockAccount, mechanismsOf } from './store.ts'
+import { type AccountRow, getAccount, lockAccount, mechanismsOf } from './store.ts'
 import type { Mechanism, Verifier, VerifierOptions } from './verifiers.ts'
 
 export interface PasswordGround {
@@ -19,12 +19,14 @@ export interface PasswordTarget {
   precondition: Precondition
 }
 
-/** What verifiers the account is to have, by its domain's list, else the server's. */
+/** What verifiers the account is to have, by its domain's list, else the server's. It must be the account of `before`. */
 export async function lookUpPasswordGround(
   db: Db,
   { name, visible, precondition }: PasswordTarget,
+  before?: PasswordGround,
 ): Promise<PasswordGround> {
   const account = await getAccount(db, name, visible)
+  if (before) assertSame(account, before)
   if (!meets(precondition, account.version)) throw problem('precondition-failed')
   const { rows } = await sql<{ listed: Mechanism[]; scram_iterations: number }>`
     select coalesce(d.secure_password_mechanisms, s.secure_password_mechanisms) as listed, s.scram_iterations
@@ -36,16 +38,20 @@ export async function lookUpPasswordGround(
   return { derivation: { mechanisms, scramIterations: scram_iterations }, createdAt: account.created_at }
 }
 
+/** The account that the request meant is gone where the name has a new one. */
+function assertSame(account: AccountRow, { createdAt }: PasswordGround): void {
+  if (account.created_at.getTime() !== createdAt.getTime()) throw problem('account-not-found')
+}
+
 /** Returns the new version. */
 export async function setPassword(
   tx: Tx,
   target: PasswordTarget,
-  { createdAt }: PasswordGround,
+  ground: PasswordGround,
   verifiers: Verifier[],
 ) {
   const { name, visible, precondition } = target
-  const before = await lockAccount(tx, name, visible, precondition)
-  if (before.created_at.getTime() !== createdAt.getTime()) throw problem('account-not-found')
+  assertSame(await lockAccount(tx, name, visible, precondition), ground)
   const { version } = await tx
     .updateTable('accounts')
     .set({

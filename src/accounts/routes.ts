@@ -157,7 +157,7 @@ export const accounts: FastifyPluginAsyncTypebox<AccountOptions> = async (app, {
         headers: IfMatch,
         response: {
           204: noContent('Deleted.'),
-          ...problemResponses('account-not-found', 'account-has-mailbox', 'precondition-failed'),
+          ...bodyProblemResponses('account-not-found', 'account-has-mailbox', 'precondition-failed'),
         },
       },
     },

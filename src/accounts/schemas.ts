@@ -2,6 +2,7 @@ import Type, { type Static } from 'typebox'
 import {
   AllowRoleName,
   Authentication,
+  filterText,
   freeText,
   GeneratedPassword,
   GeneratePassword,
@@ -91,12 +92,12 @@ export type AccountUpdate = Static<typeof AccountUpdate>
 
 export const AccountList = listOf(Account, 'AccountList')
 
-export const AccountParams = strict({ account: Type.String({ description: 'The name.', maxLength: 256 }) })
+export const AccountParams = strict({ account: Type.String({ description: 'The name.' }) })
 
 export const AccountListQuery = strict({
   ...ListQuery,
-  prefix: Type.Optional(Type.String({ maxLength: 64, description: 'Names that begin so (lower case).' })),
-  external_id: Type.Optional(Type.String({ maxLength: 200, description: 'May give several.' })),
+  prefix: Type.Optional(filterText(64, 'Names that begin so (lower case).')),
+  external_id: Type.Optional(filterText(200, 'May give several.')),
 })
 export type AccountListQuery = Static<typeof AccountListQuery>
 

@@ -60,7 +60,9 @@ export function listAccounts(
     ...(prefix === undefined
       ? []
       : [sql<SqlBool>`accounts.name >= ${prefix} and starts_with(accounts.name, ${prefix})`]),
-    ...(external_id === undefined ? [] : [sql<SqlBool>`accounts.external_id = ${external_id}`]),
+    ...(external_id === undefined
+      ? []
+      : [sql<SqlBool>`accounts.external_id = ${external_id.normalize('NFC')}`]),
     ...(after === undefined ? [] : [sql<SqlBool>`accounts.name > ${after}`]),
   ]
   const own = visible === '*' ? [] : [ownNames(visible, conditions, limit + 1)]
@@ -183,7 +185,12 @@ export async function lockAccount(
   visible: Subject['domains'],
   precondition: Precondition,
 ) {
-  await tx.selectFrom('accounts').select('name').where('name', '=', name).forUpdate().execute()
+  await tx
+    .selectFrom('accounts')
+    .select('name')
+    .where('name', '=', name)
+    .forUpdate()
+    .executeTakeFirstOrThrow(() => problem('account-not-found')) // also one deleted while waiting, if made anew
   const account = await getAccount(tx, name, visible)
   if (!meets(precondition, account.version)) throw problem('precondition-failed')
   return account

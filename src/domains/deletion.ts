@@ -72,6 +72,8 @@ async function setDeleted(tx: Tx, name: DomainName, accountsGo: boolean): Promis
 
 /** Removes the rows of the domain, so that its name and the names of its mailboxes are free at once. */
 async function purgeDomain(tx: Tx, name: DomainName, accountsGo: boolean): Promise<void> {
+  // in a statement of its own: the next one then sees whether a deletion it waited for took an account along
+  await tx.selectFrom('mailboxes').select('name').where('domain', '=', name).forUpdate().execute()
   await sql`
     with gone as (
       delete from app.mailboxes where domain = ${name} returning name

@@ -163,7 +163,7 @@ export const domains: FastifyPluginAsyncTypebox<{ db: Db }> = async (app, { db }
         querystring: DomainDeleteQuery,
         response: {
           204: noContent('Deleted.'),
-          ...problemResponses(
+          ...bodyProblemResponses(
             'domain-not-found',
             'domain-not-empty',
             'count-mismatch',

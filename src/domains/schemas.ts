@@ -4,6 +4,7 @@ import {
   authentications,
   bytes,
   defaulted,
+  filterText,
   ListQuery,
   listOf,
   nullable,
@@ -117,14 +118,12 @@ export type DomainUpdate = Static<typeof DomainUpdate>
 export const DomainList = listOf(Domain, 'DomainList')
 
 export const DomainParams = strict({
-  domain: Type.String({ description: 'The domain name.', maxLength: 1024 }),
+  domain: Type.String({ description: 'The domain name.' }),
 })
 
 export const DomainListQuery = strict({
   ...ListQuery,
-  prefix: Type.Optional(
-    Type.String({ maxLength: 253, description: 'Names that begin so (A-labels, lower case).' }),
-  ),
+  prefix: Type.Optional(filterText(253, 'Names that begin so (A-labels, lower case).')),
   state: defaulted(oneOf(['active', 'deleted'], { default: 'active' })),
 })
 export type DomainListQuery = Static<typeof DomainListQuery>

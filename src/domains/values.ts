@@ -15,8 +15,10 @@ export function parseDomainValues(subject: Subject, body: DomainUpdate): DomainU
   assertAvailable(body.authentication)
   return {
     ...body,
-    ...(body.mail_server && { mail_server: parseHostName(body.mail_server, '/mail_server') }),
-    ...(body.postmaster_address && {
+    ...(typeof body.mail_server === 'string' && {
+      mail_server: parseHostName(body.mail_server, '/mail_server'),
+    }),
+    ...(typeof body.postmaster_address === 'string' && {
       postmaster_address: parseAddress(body.postmaster_address, '/postmaster_address').address,
     }),
   }

@@ -8,6 +8,7 @@ import {
   readdir,
   readFile,
   realpath,
+  rename,
   stat,
   writeFile,
 } from 'node:fs/promises'
@@ -105,7 +106,9 @@ async function readNote(dataDir: string): Promise<PlaceNote> {
 }
 
 async function writeNote(dataDir: string, note: PlaceNote): Promise<void> {
-  await writeFile(join(dataDir, 'postgres-place.json'), `${JSON.stringify(note)}\n`, { mode: 0o600 })
+  const file = join(dataDir, 'postgres-place.json')
+  await writeFile(`${file}.draft`, `${JSON.stringify(note)}\n`, { mode: 0o600, flush: true })
+  await rename(`${file}.draft`, file)
 }
 
 /** The folder of the socket: for its owner, and for the group that somebody may have given it. */

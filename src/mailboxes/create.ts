@@ -30,15 +30,22 @@ export interface MailboxRequest {
   body: MailboxEnsure
   password: NewPassword | undefined
   person: ReturnType<typeof parsePersonMembers>
+  /** Where the request has the address. */
+  pointer: string
 }
 
 /** Judges everything that needs no look-up. */
-export function readMailboxRequest(subject: Subject, address: Address, body: MailboxEnsure): MailboxRequest {
-  if (!mayTouch(subject, address.domain)) throw unknownDomain(address.domain)
-  assertMayTakeName(subject, address.name, body.allow_role_name, '/address')
+export function readMailboxRequest(
+  subject: Subject,
+  address: Address,
+  body: MailboxEnsure,
+  pointer = '/address',
+): MailboxRequest {
+  if (!mayTouch(subject, address.domain)) throw unknownDomain(address.domain, pointer)
+  assertMayTakeName(subject, address.name, body.allow_role_name, pointer)
   if (body.create_account === false) assertMayLink(subject, body)
   const person = parsePersonMembers(body.account ?? {}, '/account')
-  return { address, body, password: readNewPassword(body), person }
+  return { address, body, password: readNewPassword(body), person, pointer }
 }
 
 /** Linking reaches an account that lies in no domain yet, so it is not for callers who are limited to some. */
@@ -47,7 +54,8 @@ function assertMayLink(subject: Subject, { password, generate_password }: Mailbo
   requireScope(subject, 'accounts:write')
   if (password === undefined && !generate_password) return
   const pointer = password === undefined ? '/generate_password' : '/password'
-  throw problemAt('password-not-accepted', pointer, 'An account that exists keeps its password.')
+  const detail = 'Without create_account: true the account must exist already, and it keeps its password.'
+  throw problemAt('password-not-accepted', pointer, detail)
 }
 
 /** Creates the mailbox, with a new account or on one that exists; throws what stands against it. */
@@ -59,6 +67,7 @@ export async function createMailbox(
   const creates = await createsAccount(app.db, subject, request)
   const wish: Wish = {
     address: request.address,
+    pointer: request.pointer,
     createAccount: creates,
     authentication: request.body.authentication,
   }
@@ -66,13 +75,8 @@ export async function createMailbox(
   return insertOrExplain(app.db, subject, wish, mailbox)
 }
 
-async function createsAccount(
-  db: Db,
-  subject: Subject,
-  { body, address, password }: MailboxRequest,
-): Promise<boolean> {
+async function createsAccount(db: Db, subject: Subject, { body, address }: MailboxRequest): Promise<boolean> {
   if (body.create_account !== undefined) return body.create_account
-  if (password) return true
   const ground = await lookUpGround(db, address)
   if (!ground.create_account_default) assertMayLink(subject, body)
   return ground.create_account_default

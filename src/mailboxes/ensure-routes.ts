@@ -35,7 +35,13 @@ export const mailboxEnsure: FastifyPluginAsyncTypebox<Provisioning> = async (app
       const { mailbox } = request.params
       if (isMailboxId(mailbox))
         throw problem('mailbox-not-found', { detail: 'PUT takes the address, not an id.' })
-      const wanted = readMailboxRequest(request.subject, parseAddress(mailbox, 'path/mailbox'), request.body)
+      const pointer = 'path/mailbox'
+      const wanted = readMailboxRequest(
+        request.subject,
+        parseAddress(mailbox, pointer),
+        request.body,
+        pointer,
+      )
       const preconditions = { ifMatch: parseIfMatch(request), mustNotExist: mustNotExist(request) }
       const { row, created } = await ensureMailbox(provisioning, request.subject, wanted, preconditions)
       setETag(reply, row.version)

@@ -5,7 +5,7 @@ import { sameMembers } from '../merge-patch.ts'
 import { ProblemError, problem } from '../problems.ts'
 import type { Subject } from '../subject.ts'
 import { createMailbox, type MailboxRequest, type Provisioning } from './create.ts'
-import { findMailbox, type MailboxTarget, updateMailbox } from './store.ts'
+import { findMailbox, lockMailbox, type MailboxTarget, updateMailbox } from './store.ts'
 import type { MailboxRow } from './view.ts'
 
 export interface Preconditions {
@@ -18,6 +18,8 @@ export interface Ensured {
   created: boolean
 }
 
+const attempts = 3
+
 /** Creates the mailbox, or gives the one that is there the values of the request; its password stays. */
 export async function ensureMailbox(
   app: Provisioning,
@@ -25,19 +27,30 @@ export async function ensureMailbox(
   request: MailboxRequest,
   preconditions: Preconditions,
 ): Promise<Ensured> {
-  const existing = await findMailbox(app.db, { key: request.address, visible: subject.domains })
-  if (existing) return ensureExisting(app.db, subject, request, preconditions, existing)
-  if (preconditions.ifMatch !== undefined) throw problem('precondition-failed')
+  for (let attempt = 0; attempt < attempts; attempt++) {
+    const existing = await findMailbox(app.db, { key: request.address, visible: subject.domains })
+    const ensured = existing
+      ? await ensureExisting(app.db, subject, request, preconditions, existing)
+      : await create(app, subject, request, preconditions)
+    if (ensured) return ensured // else somebody else made it, or deleted it, at this moment
+  }
+  throw problem('busy', { detail: 'The mailbox is made and deleted all the time.', retryAfterSeconds: 1 })
+}
+
+async function create(
+  app: Provisioning,
+  subject: Subject,
+  request: MailboxRequest,
+  { ifMatch }: Preconditions,
+): Promise<Ensured | undefined> {
+  if (ifMatch !== undefined) throw problem('precondition-failed')
   try {
     return { row: await createMailbox(app, subject, request), created: true }
   } catch (error) {
-    // somebody else's create came first: then it is there, which is what was asked for
-    const madeMeanwhile = error instanceof ProblemError && error.code === 'mailbox-exists'
-    if (!madeMeanwhile) throw error
+    // then it is there, which is what was asked for
+    if (error instanceof ProblemError && error.code === 'mailbox-exists') return undefined
+    throw error
   }
-  const other = await findMailbox(app.db, { key: request.address, visible: subject.domains })
-  if (!other) throw problem('busy', { retryAfterSeconds: 1 })
-  return ensureExisting(app.db, subject, request, preconditions, other)
 }
 
 async function ensureExisting(
@@ -46,7 +59,7 @@ async function ensureExisting(
   request: MailboxRequest,
   { ifMatch, mustNotExist }: Preconditions,
   existing: MailboxRow,
-): Promise<Ensured> {
+): Promise<Ensured | undefined> {
   if (mustNotExist || !meets(ifMatch, existing.version)) throw problem('precondition-failed')
   const { authentication } = request.body
   if (authentication !== undefined && authentication !== existing.authentication) {
@@ -55,25 +68,30 @@ async function ensureExisting(
     })
   }
   if (sameMembers(existing, wanted(request))) return { row: existing, created: false }
-  return { row: await writeMembers(db, subject, request, ifMatch), created: false }
+  const row = await writeMembers(db, subject, request, ifMatch)
+  return row && { row, created: false }
 }
 
 function wanted({ body: { quota_bytes }, person }: MailboxRequest) {
   return { quota_bytes, ...person }
 }
 
-/** Account first, so that what the second statement returns shows both. */
+/**
+ * The mailbox is locked first, as in a deletion, so that the two cannot wait for each other; it is written last, so
+ * that what that statement returns shows both. undefined where it is not there any more.
+ */
 function writeMembers(
   db: Db,
   subject: Subject,
   request: MailboxRequest,
   precondition: Precondition,
-): Promise<MailboxRow> {
+): Promise<MailboxRow | undefined> {
   const { address, person, body } = request
   const target: MailboxTarget = { key: address, visible: subject.domains, precondition }
   const changes = body.quota_bytes === undefined ? {} : { quota_bytes: body.quota_bytes }
   return db.transaction().execute(async (tx) => {
     const account = { name: address.name, visible: subject.domains, changes: person, precondition: undefined }
+    if (!(await lockMailbox(tx, target))) return undefined
     await updateAccount(tx, account)
     return updateMailbox(tx, target, changes)
   })

@@ -52,14 +52,16 @@ export async function lookUpGround(db: Db, { name, domain }: Address): Promise<G
 
 export interface Wish {
   address: Address
+  /** Where the request has the address. */
+  pointer: string
   createAccount: boolean
   authentication: Authentication | undefined
 }
 
 /** Throws what stands against the create, in the order the API promises. */
 export function assertCreatable(ground: Ground, wish: Wish, subject: Subject): void {
-  const { address, createAccount } = wish
-  if (ground.domain === null) throw unknownDomain(address.domain)
+  const { address, pointer, createAccount } = wish
+  if (ground.domain === null) throw unknownDomain(address.domain, pointer)
   const collision = findCollision(ground, wish, subject)
   if (collision) throw collision
   if (createAccount) assertAccountCreatable(ground, wish)
@@ -75,12 +77,8 @@ export function assertWithinLimit(limit: number | null, count: number): void {
   })
 }
 
-export function unknownDomain(domain: string): ProblemError {
-  return problemAt(
-    'unknown-domain',
-    '/address',
-    `There is no domain ${domain} here, or it is not one of yours.`,
-  )
+export function unknownDomain(domain: string, pointer: string): ProblemError {
+  return problemAt('unknown-domain', pointer, `There is no domain ${domain} here, or it is not one of yours.`)
 }
 
 /** The kind of authentication that a new account gets. */
@@ -91,19 +89,16 @@ export function authenticationFor(ground: Ground, { authentication }: Wish): Aut
 function assertAccountCreatable(ground: Ground, wish: Wish): void {
   const authentication = authenticationFor(ground, wish)
   assertAvailable(authentication)
-  if (authentication === 'local') assertNameFits(wish.address.name, ground.local_name_max_length, '/address')
+  if (authentication === 'local')
+    assertNameFits(wish.address.name, ground.local_name_max_length, wish.pointer)
 }
 
 function assertLinkable(
   { account_state, account_authentication }: Ground,
-  { address, authentication }: Wish,
+  { address, pointer, authentication }: Wish,
 ): void {
   if (account_state === null) {
-    throw problemAt(
-      'unknown-account',
-      '/address',
-      `There is no account ${address.name} to give a mailbox to.`,
-    )
+    throw problemAt('unknown-account', pointer, `There is no account ${address.name} to give a mailbox to.`)
   }
   if (authentication !== undefined && authentication !== account_authentication) {
     throw problem('authentication-differs', {

@@ -98,6 +98,7 @@ function linkedAccount({ address, account, displayName, externalId }: NewMailbox
       set display_name = ${displayName === undefined ? sql`a.display_name` : displayName},
         external_id = ${externalId === undefined ? sql`a.external_id` : externalId},
         version = gen_random_uuid(), updated_at = now()
+      from d -- so that nothing is changed where the domain refuses the mailbox
       ${wanted}
       returning ${columns}
     ),`

@@ -11,7 +11,7 @@ export interface MailboxFilter {
   name?: string | undefined
   external_id?: string | undefined
   locked?: boolean | undefined
-  updated_since?: string | undefined
+  updatedSince?: Date | undefined
   after?: string | undefined
   limit: number
 }
@@ -47,7 +47,7 @@ function conditions({
   prefix,
   name,
   locked,
-  updated_since,
+  updatedSince,
   after,
 }: MailboxFilter): RawBuilder<unknown> {
   return sql.join(
@@ -57,7 +57,7 @@ function conditions({
       ...(prefix === undefined ? [] : [sql`m.name >= ${prefix} and starts_with(m.name, ${prefix})`]),
       ...(name === undefined ? [] : [sql`m.name = ${name}`]),
       ...(locked === undefined ? [] : [locked ? sql`m.locked` : sql`not m.locked`]),
-      ...(updated_since === undefined ? [] : [sql`m.updated_at >= ${updated_since}::timestamptz`]),
+      ...(updatedSince === undefined ? [] : [sql`m.updated_at >= ${updatedSince}::timestamptz`]),
       ...(after === undefined ? [] : [sql`m.name > ${after}`]),
     ],
     sql` and `,

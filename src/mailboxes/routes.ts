@@ -133,7 +133,7 @@ export const mailboxes: FastifyPluginAsyncTypebox<Provisioning> = async (app, pr
         querystring: MailboxDeleteQuery,
         response: {
           204: noContent('Deleted.'),
-          ...problemResponses('mailbox-not-found', 'precondition-failed'),
+          ...bodyProblemResponses('mailbox-not-found', 'precondition-failed'),
         },
       },
     },

@@ -5,6 +5,7 @@ import {
   Authentication,
   bytes,
   defaulted,
+  filterText,
   GeneratedPassword,
   GeneratePassword,
   ListQuery,
@@ -167,16 +168,16 @@ export const MailboxList = strict(
 )
 
 export const MailboxParams = strict({
-  mailbox: Type.String({ description: 'The address, or the `id`.', maxLength: 1024 }),
+  mailbox: Type.String({ description: 'The address, or the `id`.' }),
 })
 
 export const MailboxListQuery = strict({
   ...ListQuery,
   ...optional({
     domain: Type.String({ maxLength: 1024, description: 'Only of this domain.' }),
-    prefix: Type.String({ maxLength: 64, description: 'Names that begin so (lower case).' }),
-    name: Type.String({ maxLength: 256, description: 'Exactly this name.' }),
-    external_id: Type.String({ maxLength: 200, description: 'Of the account; may give several.' }),
+    prefix: filterText(64, 'Names that begin so (lower case).'),
+    name: filterText(256, 'Exactly this name.'),
+    external_id: filterText(200, 'Of the account; may give several.'),
     locked: Type.Boolean({ description: "The mailbox's own lock." }),
     updated_since: Type.String({ format: 'date-time', description: 'Changed at this moment or later.' }),
   }),

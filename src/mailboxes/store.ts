@@ -50,6 +50,18 @@ export async function getMailbox(...target: Parameters<typeof findMailbox>): Pro
   throw problem('mailbox-not-found')
 }
 
+/** Holds the mailbox until the transaction ends; false where it is not in one of these states. */
+export async function lockMailbox(
+  tx: Tx,
+  target: MailboxTarget,
+  states: MailboxRow['state'][] = ['active'],
+): Promise<boolean> {
+  const { rows } = await sql`
+    select from app.mailboxes as m where ${isTarget(target)} and m.state = any(${states}::text[])
+    for update`.execute(tx)
+  return rows.length > 0
+}
+
 export interface MailboxChanges {
   locked?: boolean
   quota_bytes?: number | null
@@ -104,7 +116,9 @@ export async function deleteMailbox(db: Db, target: MailboxTarget, accountGoes: 
 
 /** Removes the rows, so that the name is free; with the last mailbox of a deleted domain, the domain too. */
 export async function purgeMailbox(tx: Tx, target: MailboxTarget, accountGoes: boolean): Promise<void> {
-  const deletedDomain = await lockDeletedDomain(tx, target)
+  const deletedDomain = await lockDomainOf(tx, target)
+  // in a statement of its own: the next one then sees whether a deletion it waited for took the account along
+  await lockMailbox(tx, target, ['active', 'deleted'])
   const { rows } = await sql`
     with m as (
       delete from app.mailboxes as m where ${isTarget(target)} and ${hasVersion(target.precondition)}
@@ -120,21 +134,31 @@ export async function purgeMailbox(tx: Tx, target: MailboxTarget, accountGoes: b
   if (deletedDomain !== undefined) await removeEmptyDomain(tx, deletedDomain)
 }
 
-/** Two last mailboxes purged at once: the second waits here and then sees that it is the last. */
-async function lockDeletedDomain(tx: Tx, target: MailboxTarget): Promise<DomainName | undefined> {
+/**
+ * Returns the domain where it is deleted. Two last mailboxes purged at once: the second waits here and then sees
+ * that it is the last. A live domain is held as a create holds it, so that it is not deleted at this moment.
+ */
+async function lockDomainOf(tx: Tx, target: MailboxTarget): Promise<DomainName | undefined> {
+  const domain = sql`(select m.domain from app.mailboxes as m where ${isTarget(target)})`
+  const live = await sql`
+    select from app.domains as d where d.name = ${domain} and d.state = 'active' for key share`.execute(tx)
+  if (live.rows.length > 0) return undefined
   const { rows } = await sql<{ name: DomainName }>`
-    select d.name from app.domains as d
-    where d.name = (select m.domain from app.mailboxes as m where ${isTarget(target)}) and d.state = 'deleted'
-    for update`.execute(tx)
+    select d.name from app.domains as d where d.name = ${domain} and d.state = 'deleted' for update`.execute(
+    tx,
+  )
   return rows[0]?.name
 }
 
+/** With what other addresses it has: the aliases go when the domain goes. */
 async function removeEmptyDomain(tx: Tx, name: DomainName): Promise<void> {
-  await tx
-    .deleteFrom('domains')
-    .where('name', '=', name)
-    .where((eb) => eb.not(eb.exists(eb.selectFrom('mailboxes').select('name').where('domain', '=', name))))
-    .execute()
+  await sql`
+    with d as (
+      delete from app.domains as d
+      where d.name = ${name} and not exists (select from app.mailboxes as m where m.domain = d.name)
+      returning d.name
+    )
+    delete from app.addresses as x using d where x.domain = d.name`.execute(tx)
 }
 
 async function refuse(db: Db, target: MailboxTarget, states: MailboxRow['state'][]): Promise<never> {

@@ -78,7 +78,7 @@ function parseSettings(subject: Subject, body: ServerUpdate): ServerUpdate {
   return {
     ...body,
     ...(mail_server !== undefined && { mail_server: parseHostName(mail_server, '/mail_server') }),
-    ...(postmaster_address && {
+    ...(typeof postmaster_address === 'string' && {
       postmaster_address: parseAddress(postmaster_address, '/postmaster_address').address,
     }),
   }

@@ -27,14 +27,15 @@ const columns = [
 export type SettingsRow = Pick<Selectable<Database['settings']>, (typeof columns)[number]>
 
 export function toServer({ version: _, ...row }: SettingsRow, statistics: Statistics): Server {
-  return {
-    ...row,
-    mail_server: row.mail_server ?? 'localhost',
-    pop3s_port: row.pop3s_port ?? 995,
-    imaps_port: row.imaps_port ?? 993,
-    submission_port: row.submission_port ?? 587,
-    statistics,
-  }
+  return { ...withUsualPorts(row), mail_server: row.mail_server ?? 'localhost', statistics }
+}
+
+const usualPorts = { pop3s_port: 995, imaps_port: 993, submission_port: 587 }
+
+/** As clients see them: null, where it stands for a port, is the usual one. */
+function withUsualPorts<T extends object>(members: T) {
+  const ports = Object.entries(usualPorts).filter(([port]) => members[port as keyof T] === null)
+  return { ...members, ...Object.fromEntries(ports) } as T & { [P in keyof typeof usualPorts]: number }
 }
 
 export function getSettings(db: Db): Promise<SettingsRow> {
@@ -52,7 +53,7 @@ export async function updateSettings(
 ): Promise<SettingsRow> {
   const before = await tx.selectFrom('settings').select(columns).forUpdate().executeTakeFirstOrThrow()
   requireVersion(precondition, before.version)
-  if (sameMembers(before, changes)) return before
+  if (sameMembers(withUsualPorts(before), withUsualPorts(changes))) return before
   const after = await tx
     .updateTable('settings')
     .set({ ...changes, version: sql`gen_random_uuid()`, updated_at: sql`now()` })
