@@ -187,8 +187,8 @@ export const catalogue = {
   },
   unavailable: {
     status: 503,
-    title: 'The service cannot reach its database',
-    help: 'Try again after `Retry-After` seconds. If the connection was lost in the middle of a write, read the object to learn whether it was made; PUT can simply be repeated.',
+    title: 'The service cannot reach what it needs',
+    help: 'Its database, or the identity provider whose keys verify your token, does not answer. Try again after `Retry-After` seconds. If the connection was lost in the middle of a write, read the object to learn whether it was made; PUT can simply be repeated.',
   },
 } as const satisfies Record<string, CatalogueEntry>
 

@@ -54,10 +54,14 @@ async function startApp(t: TestContext, issuer?: Issuer, log: string[] = []): Pr
         () => 'done',
       )
       api.post('/all', { schema: secured(['domains:read']), config: { allDomains: true } }, () => 'done')
-      api.post('/more', { schema: secured(['domains:read']) }, ({ subject }) =>
-        requireScope(subject, 'mailboxes:purge'),
-      )
-      api.post('/every', { schema: secured(['domains:read']) }, ({ subject }) => requireAllDomains(subject))
+      api.post('/more', { schema: secured(['domains:read']) }, async ({ subject }) => {
+        requireScope(subject, 'mailboxes:purge')
+        return 'done'
+      })
+      api.post('/every', { schema: secured(['domains:read']) }, async ({ subject }) => {
+        requireAllDomains(subject)
+        return 'done'
+      })
     },
     { prefix: '/v1' },
   )
@@ -111,6 +115,20 @@ describe('registering routes', () => {
     assert.equal(response.statusCode, 500)
     assert.match(response.body, /must declare the scopes/)
   })
+})
+
+test('at the root, unknown paths are 404 and refusals of earlier hooks stay as they are', async (t) => {
+  const app = Fastify()
+  t.after(() => app.close())
+  app.addHook('onRequest', async (request, reply) => {
+    if (request.headers['x-blocked']) await reply.code(403).send('blocked')
+  })
+  await app.register(auth, { keys, domainsClaim })
+  app.get('/read', { schema: secured(['domains:read']) }, () => 'done')
+  assert.equal((await app.inject('/nothing')).statusCode, 404)
+  const blocked = await app.inject({ url: '/read', headers: { 'x-blocked': 'yes' } })
+  assert.deepEqual([blocked.statusCode, blocked.body], [403, 'blocked'])
+  assert.equal(blocked.headers['www-authenticate'], undefined)
 })
 
 describe('own tokens', () => {
@@ -183,6 +201,11 @@ describe('refused tokens', () => {
     ['expired', () => keys.sign({ ...grant, expiresInSeconds: -10 }), /expired/],
     ['changed', async () => (await keys.sign(grant)).replace(/\.(.)[^.]*$/, '.$1AAA'), /not signed by a key/],
     ['two words', async () => `${await keys.sign(grant)} x`, /malformed/],
+    [
+      'with a space in its signature',
+      async () => (await keys.sign(grant)).replace(/(..)$/, ' $1'),
+      /malformed/,
+    ],
     ['no token at all', () => 'x.y.z', /malformed/],
     [
       'without an issuer',

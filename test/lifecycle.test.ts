@@ -2,8 +2,9 @@ import assert from 'node:assert/strict'
 import { execFile } from 'node:child_process'
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { test } from 'node:test'
+import { type TestContext, test } from 'node:test'
 import { promisify } from 'node:util'
+import { startEmbeddedPostgres } from '../src/embedded.ts'
 import { loadOrCreateKeys } from '../src/keys.ts'
 import { scopes } from '../src/scopes.ts'
 import { createClient, outcome } from './support/client.ts'
@@ -149,6 +150,63 @@ test('loses nothing it acknowledged when its Postgres is killed, and recovers by
     `only 503 while the database is away: ${[...new Set(refusals)]}`,
   )
   await assertNothingLost(client, answers)
+})
+
+/** A Postgres beside the service, as an operator has it, and the URLs of its owner and of the service. */
+async function startExternalPostgres(t: TestContext) {
+  const dataDir = await temporaryFolder(t)
+  const start = () => startEmbeddedPostgres({ dataDir, log: () => {}, settings: { fsync: 'off' } })
+  let postgres = await start()
+  t.after(() => postgres.stop())
+  const service = new URL(postgres.url)
+  service.username = 'provisioning'
+  service.password = 'only for this test'
+  return {
+    ownerUrl: postgres.url,
+    serviceUrl: String(service),
+    stop: () => postgres.stop(),
+    start: async () => {
+      postgres = await start()
+    },
+  }
+}
+
+test('answers 503 while an external Postgres is away, and recovers by itself', async (t) => {
+  const postgres = await startExternalPostgres(t)
+  const env = { DATABASE_URL: postgres.serviceUrl, MIGRATION_DATABASE_URL: postgres.ownerUrl }
+  const service = await startProcess(t, { env })
+  assert.doesNotMatch(service.output(), /owns the schema/)
+  const client = await clientFor(service)
+  assert.equal((await client.post('/v1/domains', { name: 'example.jp' })).status, 201)
+
+  await postgres.stop()
+  const refused = await client.get('/v1/domains/example.jp')
+  assert.equal(outcome(refused), '503 unavailable')
+  assert.ok(Number(refused.headers.get('retry-after')) > 0)
+  assert.equal(outcome(await client.get('/readyz')), '503 unavailable')
+  assert.equal((await client.get('/livez')).status, 200)
+
+  await postgres.start()
+  assert.equal((await client.get('/v1/domains/example.jp')).status, 200)
+})
+
+test('works with one URL and warns about it', async (t) => {
+  const { ownerUrl } = await startExternalPostgres(t)
+  const service = await startProcess(t, { env: { DATABASE_URL: ownerUrl } })
+  assert.match(service.output(), /DATABASE_URL owns the schema/)
+  assert.equal((await (await clientFor(service)).post('/v1/domains', { name: 'example.jp' })).status, 201)
+})
+
+test('says what is wrong with a Postgres it cannot use', async (t) => {
+  const { ownerUrl } = await startExternalPostgres(t)
+  const wrong = new URL(ownerUrl)
+  wrong.password = 'not-the-password'
+  const start = startProcess(t, { env: { DATABASE_URL: String(wrong) } })
+  await assert.rejects(start, (error: Error) => {
+    assert.match(error.message, /Cannot use the Postgres .*password authentication failed/)
+    assert.doesNotMatch(error.message, /not-the-password/)
+    return true
+  })
 })
 
 test('names every mistake of the environment at once', async () => {
