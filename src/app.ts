@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto'
+import { maxHeaderSize } from 'node:http'
 import type { Socket } from 'node:net'
 import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
 import Fastify, { type FastifyInstance, type FastifyServerOptions, LogController } from 'fastify'
@@ -17,7 +18,7 @@ import { mailboxList } from './mailboxes/list-routes.ts'
 import { mailboxes } from './mailboxes/routes.ts'
 import { mailboxSchemas } from './mailboxes/schemas.ts'
 import { openapiDocument } from './openapi-document.ts'
-import { problemDetails } from './problem-details.ts'
+import { problemDetails, refusePath } from './problem-details.ts'
 import { problemPages } from './problem-pages.ts'
 import { reference } from './reference.ts'
 import { requestLog } from './request-log.ts'
@@ -83,12 +84,13 @@ function createServer(options: FastifyServerOptions = {}): FastifyInstance {
   return Fastify({
     bodyLimit: 64 * 1024, // the largest body is a mailbox
     requestTimeout: 60_000, // for a client to send its request; a password may then wait 30 s for its turn
-    routerOptions: { maxParamLength: 1024 },
+    routerOptions: { maxParamLength: maxHeaderSize }, // no limit of its own: a name that is too long is not there
     genReqId: () => randomUUID(), // the client's own id is logged beside it
     requestIdHeader: false,
     logController: new LogController({ disableRequestLogging: true }), // src/request-log.ts writes the line
     return503OnClosing: false, // what arrives on a kept-alive connection while stopping is still served
     schemaController: { compilersFactory: { buildValidator: buildValidator as never } },
+    frameworkErrors: refusePath as never,
     clientErrorHandler: refuseMalformed,
     ...options,
   }).withTypeProvider<TypeBoxTypeProvider>() as unknown as FastifyInstance

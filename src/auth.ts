@@ -58,7 +58,9 @@ export const auth = fp(
     })
     // Handlers may refuse as well, with requireScope. RFC 6750 §3.1.
     app.addHook('onSend', async (request, reply) => {
-      if (reply.statusCode !== 403 || !request.subject) return
+      if (!request.subject) return
+      if (reply.statusCode === 404) logNotFound(request)
+      if (reply.statusCode !== 403) return
       logForbidden(request)
       if (!reply.hasHeader('www-authenticate'))
         reply.header('www-authenticate', `${challenge}, error="insufficient_scope"`)
@@ -183,6 +185,13 @@ function logRefusal(request: FastifyRequest, error: unknown): void {
   const reason = error instanceof Error ? error.message : String(error)
   const event = { event: 'unauthenticated', reason, token_id: payload?.jti, address: request.ip }
   request.log.info(event, 'a token was refused')
+}
+
+/** Somebody may be trying out what lies in the domains of others; whether it is there is not even asked. */
+function logNotFound({ subject, ip, log }: FastifyRequest): void {
+  if (subject.domains === '*') return
+  const event = { event: 'not-found', subject: subject.id, token_id: subject.tokenId, address: ip }
+  log.info(event, 'a caller limited to some domains asked for what it cannot see')
 }
 
 function logForbidden({ subject, ip, log }: FastifyRequest): void {

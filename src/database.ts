@@ -125,5 +125,7 @@ export function openDatabase(
     types,
   })
   pool.on('error', onIdleError) // an idle connection that Postgres closed; the pool opens another
+  // The loss of one in use reaches its statement; unheard as an event it would end the process.
+  pool.on('connect', (client) => client.on('error', () => {}))
   return new Kysely<Database>({ dialect: new PostgresDialect({ pool }) }).withSchema('app')
 }

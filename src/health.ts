@@ -41,10 +41,15 @@ export const health: FastifyPluginAsyncTypebox<{ db: Db }> = async (app, { db })
       },
     },
     async () => {
-      const pending = await pendingMigrations(db)
+      const pending = await pendingMigrations(db).catch(unavailable)
       if (pending.length === 0) return { status: 'ok' as const }
       const detail = `The database lacks ${pending.length} migrations.`
       throw problem('unavailable', { detail, retryAfterSeconds: 5 })
     },
   )
+}
+
+/** Whatever stands between the service and its database: it cannot serve, and may be able to in a moment. */
+function unavailable(cause: Error): never {
+  throw problem('unavailable', { cause, retryAfterSeconds: 5 })
 }

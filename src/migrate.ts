@@ -2,12 +2,22 @@ import { readConfig } from './config.ts'
 import { migrate } from './migrations.ts'
 import { loginOf } from './roles.ts'
 
-const config = readConfig(process.env)
-const ownerUrl = config.migrationDatabaseUrl ?? config.databaseUrl
-if (!ownerUrl) {
-  console.error('npm run migrate needs DATABASE_URL (the embedded Postgres is migrated at every start).')
-  process.exit(2)
+try {
+  const done = await migrateFrom(process.env)
+  console.log(done.length ? `Applied ${done.join(', ')}.` : 'The schema is current.')
+} catch (error) {
+  console.error(error instanceof Error ? error.message : String(error))
+  process.exitCode = 1
 }
-const service = config.databaseUrl && config.migrationDatabaseUrl ? loginOf(config.databaseUrl) : undefined
-const done = await migrate({ ownerUrl, ...(service && { service }) })
-console.log(done.length ? `Applied ${done.join(', ')}.` : 'The schema is current.')
+
+function migrateFrom(env: Record<string, string | undefined>): Promise<string[]> {
+  const { databaseUrl, migrationDatabaseUrl } = readConfig(env)
+  const ownerUrl = migrationDatabaseUrl ?? databaseUrl
+  if (!ownerUrl) {
+    throw new Error('npm run migrate needs DATABASE_URL (the embedded Postgres is migrated at every start).')
+  }
+  return migrate({
+    ownerUrl,
+    ...(databaseUrl && migrationDatabaseUrl && { service: loginOf(databaseUrl) }),
+  })
+}

@@ -6,6 +6,8 @@ import { prepareRoles, type ServiceLogin, serviceRole, withClient } from './role
 
 const folder = new URL('../migrations/', import.meta.url)
 const oldestServer = 150_000
+/** Kysely has a lock of its own, but not around the roles and grants, which fail when two make them at once. */
+const migrationLock = 0x6d77 // any number that nobody else locks in this database
 
 export interface MigrationTarget {
   /** Connects as the owner of the schemas. */
@@ -16,11 +18,12 @@ export interface MigrationTarget {
 
 /** Brings the database to the newest schema. Safe to run from several processes at once: one migrates, the others wait. */
 export async function migrate({ ownerUrl, service }: MigrationTarget): Promise<string[]> {
-  await withClient(ownerUrl, async (client) => {
+  return withClient(ownerUrl, async (client) => {
     await requireVersion(client)
+    await client.query('select pg_advisory_lock($1)', [migrationLock]) // let go when the connection ends
     await prepareRoles(client, service ?? { role: client.user ?? '' })
+    return runMigrations(ownerUrl)
   })
-  return runMigrations(ownerUrl)
 }
 
 async function runMigrations(url: string): Promise<string[]> {
@@ -92,6 +95,9 @@ async function requireVersion(client: pg.Client): Promise<void> {
   const { rows } = await client.query<{ version: number }>(
     `select current_setting('server_version_num')::int as version`,
   )
-  const version = rows[0]?.version ?? 0
+  assertSupported(rows[0]?.version ?? 0)
+}
+
+export function assertSupported(version: number): void {
   if (version < oldestServer) throw new Error(`Postgres 15 or newer is needed; this server is ${version}.`)
 }

@@ -1,5 +1,5 @@
 import swagger from '@fastify/swagger'
-import type { FastifyInstance } from 'fastify'
+import type { FastifyInstance, FastifySchema } from 'fastify'
 import fp from 'fastify-plugin'
 import packageJson from '../package.json' with { type: 'json' }
 import { scopeDescriptions } from './scopes.ts'
@@ -56,9 +56,18 @@ export const openapiDocument = fp(async (app: FastifyInstance, { publicUrl }: Do
         },
       },
     },
+    transform: ({ schema, url }) => ({ schema: withScopes(schema), url }),
     refResolver: { buildLocalReference: (json, _base, _fragment, i) => String(json.$id ?? `schema-${i}`) },
   })
 })
+
+/** The page that shows the document says nothing of the scopes of a bearer token, so the text does. */
+function withScopes(schema: FastifySchema): FastifySchema {
+  const scopes = (schema?.security ?? []).flatMap(({ bearer = [] }) => bearer)
+  if (scopes.length === 0) return schema
+  const needs = `Scope: ${scopes.map((scope) => `\`${scope}\``).join(', ')}.`
+  return { ...schema, description: [schema.description, needs].filter(Boolean).join('\n\n') }
+}
 
 const scopeList = Object.entries(scopeDescriptions)
   .map(([scope, text]) => `- \`${scope}\`: ${text}`)

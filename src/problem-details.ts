@@ -1,5 +1,6 @@
 import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
+import pg from 'pg'
 import { catalogue, type ProblemCode } from './catalogue.ts'
 import { ProblemError, problem } from './problems.ts'
 import type { Problem } from './responses.ts'
@@ -26,6 +27,13 @@ export const problemDetails = fp(async (app: FastifyInstance) => {
   })
 })
 
+/** A path that the router cannot decode reaches no hook and no handler (`frameworkErrors`). */
+export function refusePath(error: FastifyError, request: FastifyRequest, reply: FastifyReply): void {
+  reply.header('x-request-id', request.id)
+  const detail = 'The path is not percent-encoded properly (RFC 3986 §2.1).'
+  sendProblem(problem('invalid-request', { detail, cause: error }), error, request, reply)
+}
+
 function methodsOf(routes: Map<string, Set<string>>, url: string): string[] {
   const path = (url.split('?', 1)[0] ?? '').split('/')
   const same = [...routes].filter(([pattern]) => {
@@ -38,12 +46,21 @@ function methodsOf(routes: Map<string, Set<string>>, url: string): string[] {
 function sendProblem(answer: ProblemError, cause: unknown, request: FastifyRequest, reply: FastifyReply) {
   const { status } = catalogue[answer.code]
   if (status >= 500)
-    request.log[status === 500 ? 'error' : 'warn']({ err: cause, code: answer.code }, answer.message)
+    request.log[status === 500 ? 'error' : 'warn'](
+      { err: withoutValues(cause), code: answer.code },
+      answer.message,
+    )
   if (answer.retryAfterSeconds !== undefined) reply.header('retry-after', answer.retryAfterSeconds)
   request.problemCode = answer.code
   reply.code(status).type('application/problem+json')
   // serialised here: an answer whose status the route does not declare would go out unchecked otherwise
   return reply.serializer(JSON.stringify).send(toBody(answer, request.id))
+}
+
+/** PostgreSQL repeats the row it refuses in `detail`, and parameters in `where`: a verifier may be among them. */
+function withoutValues(error: unknown): unknown {
+  if (error instanceof pg.DatabaseError) Object.assign(error, { detail: undefined, where: undefined })
+  return error
 }
 
 export function toBody(answer: ProblemError, requestId: string): Problem {

@@ -16,11 +16,16 @@ export interface ServiceLogin {
 }
 
 /** The statements an administrator runs once where the migrating role may not create roles. */
-export function roleStatements(owner: string, service: string): string[] {
+export function roleStatements(
+  owner: string,
+  service: string,
+  missing: readonly string[] = [serviceRole, definerRole],
+): string[] {
   const id = pg.escapeIdentifier
   return [
-    `create role ${serviceRole} nologin`,
-    `create role ${definerRole} nologin`,
+    ...missing.map(
+      (role) => `create role ${id(role)} ${role === service ? "login password '…'" : 'nologin'}`,
+    ),
     `grant ${definerRole} to ${id(owner)}`,
     ...(service === owner ? [] : [`grant ${serviceRole} to ${id(service)}`]),
   ]
@@ -40,13 +45,13 @@ export async function prepareRoles(client: pg.Client, service: ServiceLogin): Pr
   try {
     for (const role of missing)
       await createRole(client, role, role === service.role ? service.password : undefined)
-    await grantMembership(client, definerRole, owner)
-    if (service.role !== owner) await grantMembership(client, serviceRole, service.role)
+    await grantMembership(client, definerRole, owner, 'set')
+    if (service.role !== owner) await grantMembership(client, serviceRole, service.role, 'usage')
   } catch (error) {
     if ((error as pg.DatabaseError).code !== insufficientPrivilege) throw error
     throw new Error(
       `The role ${owner} may not prepare the database roles. Let an administrator run once:\n` +
-        `${roleStatements(owner, service.role).join(';\n')};`,
+        `${roleStatements(owner, service.role, missing).join(';\n')};`,
       { cause: error },
     )
   }
@@ -59,10 +64,20 @@ async function createRole(client: pg.Client, role: string, password: string | un
   })
 }
 
-async function grantMembership(client: pg.Client, role: string, member: string): Promise<void> {
+/**
+ * `set`: to hand functions over to the role. Since PostgreSQL 16 whoever makes a role is a member at once, but one
+ * that may neither do that nor use its rights (CREATE ROLE, createrole_self_grant).
+ */
+async function grantMembership(
+  client: pg.Client,
+  role: string,
+  member: string,
+  need: 'set' | 'usage',
+): Promise<void> {
   const { rows } = await client.query<{ granted: boolean }>(
-    `select pg_has_role($1, $2, 'member') as granted`,
-    [member, role],
+    `select pg_has_role($1, $2,
+       case when $3 = 'set' and current_setting('server_version_num')::int < 160000 then 'member' else $3 end) as granted`,
+    [member, role, need],
   )
   if (rows[0]?.granted) return
   await client.query(`grant ${pg.escapeIdentifier(role)} to ${pg.escapeIdentifier(member)}`)

@@ -17,7 +17,6 @@ async function main(): Promise<void> {
     console.error(error.message)
     process.exit(1)
   })
-  log.info({ url: service.url }, 'listening')
   stopOnSignals(service, log)
   console.log(welcome(service, config, await tokenForTerminal(config)))
 }

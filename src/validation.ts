@@ -50,16 +50,19 @@ const parameterKinds: Record<string, string> = { querystring: 'query', params: '
 
 function missingOrUnknown({ params }: ErrorObject): string {
   const member = params.missingProperty ?? params.additionalProperty
-  return member === undefined ? '' : `/${escapePointer(String(member))}`
+  return member !== undefined && memberName.test(member) ? `/${member}` : ''
 }
 
-/** RFC 6901 §3 */
-function escapePointer(member: string): string {
-  return member.slice(0, 100).replaceAll('~', '~0').replaceAll('/', '~1')
-}
+// What looks otherwise may be a password that came to a wrong place; then the pointer stops at the object.
+// Nothing here needs the escapes of RFC 6901 §3.
+const memberName = /^(?=.{1,40}$)[A-Za-z]+(_[A-Za-z]+)*$/
 
 function describe({ keyword, message, params }: ErrorObject): string {
-  if (keyword === 'additionalProperties') return 'is not a known member'
+  if (keyword === 'additionalProperties') {
+    return memberName.test(params.additionalProperty)
+      ? 'is not a known member'
+      : 'has a member that is not known'
+  }
   if (keyword === 'required') return 'is missing'
   if (keyword === 'enum')
     return `must be one of ${params.allowedValues.map((v: unknown) => JSON.stringify(v)).join(', ')}`

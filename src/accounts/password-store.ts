@@ -43,15 +43,18 @@ function assertSame(account: AccountRow, { createdAt }: PasswordGround): void {
   if (account.created_at.getTime() !== createdAt.getTime()) throw problem('account-not-found')
 }
 
-/** Returns the new version. */
+/** Returns the new version. Verifiers of a mechanism that is no longer listed are left out. */
 export async function setPassword(
   tx: Tx,
   target: PasswordTarget,
   ground: PasswordGround,
-  verifiers: Verifier[],
+  derived: Verifier[],
 ) {
   const { name, visible, precondition } = target
+  const ofDomain = await lockDomainList(tx, name)
   assertSame(await lockAccount(tx, name, visible, precondition), ground)
+  const listed = ofDomain ?? (await readServerList(tx))
+  const verifiers = derived.filter(({ mechanism }) => mechanism === 'ARGON2ID' || listed.includes(mechanism))
   const { version } = await tx
     .updateTable('accounts')
     .set({
@@ -67,4 +70,24 @@ export async function setPassword(
   const texts = verifiers.map((one) => one.verifier)
   await sql`select app.set_verifiers(${name}, ${kinds}, ${texts})`.execute(tx)
   return version
+}
+
+/** Before the account, as everybody locks them. Until the transaction ends the domain's list stays as it is. */
+async function lockDomainList(tx: Tx, name: AccountName): Promise<Mechanism[] | null> {
+  const domain = await tx
+    .selectFrom('domains')
+    .select('secure_password_mechanisms')
+    .where('name', '=', (eb) => eb.selectFrom('mailboxes').select('domain').where('name', '=', name))
+    .forKeyShare()
+    .executeTakeFirst()
+  return domain?.secure_password_mechanisms ?? null
+}
+
+/** After the account: then a change of the list that is under way has either waited for this or is done. */
+async function readServerList(tx: Tx): Promise<Mechanism[]> {
+  const settings = await tx
+    .selectFrom('settings')
+    .select('secure_password_mechanisms')
+    .executeTakeFirstOrThrow()
+  return settings.secure_password_mechanisms
 }

@@ -1,4 +1,4 @@
-import { type Expression, type SqlBool, sql, type Updateable } from 'kysely'
+import { type Expression, type RawBuilder, type SqlBool, sql, type Updateable } from 'kysely'
 import type { Authentication, Database, Db, Tx } from '../database.ts'
 import { meets, type Precondition } from '../etag.ts'
 import { sameMembers } from '../merge-patch.ts'
@@ -133,14 +133,17 @@ export async function insertAccount(db: Db, account: NewAccount): Promise<Accoun
   const { rows } = await sql<AccountRow>`
     with a as (
       insert into app.accounts (name, authentication, mechanisms, display_name, external_id, password_set_at)
-      values (${name}, ${authentication}, ${mechanismsOf(verifiers)}, ${display_name}, ${external_id}, now())
+      select ${name}, ${authentication}, ${listedOf(verifiers, sql`s.secure_password_mechanisms`)}, ${display_name}, ${external_id}, now()
+      from app.settings as s
       on conflict on constraint accounts_pkey do nothing
-      returning name, authentication, disabled, display_name, external_id, password_set_at, version, created_at, updated_at
+      returning *
     ), v as (
       insert into app.verifiers (name, mechanism, verifier)
-      select a.name, v.mechanism, v.verifier from a cross join ${verifierRows(verifiers)}
+      select a.name, v.mechanism, v.verifier from a join ${verifierRows(verifiers)} on ${isKept}
     )
-    select a.*, null as mailbox from a`.execute(db)
+    select a.name, a.authentication, a.disabled, a.display_name, a.external_id, a.password_set_at, a.version,
+      a.created_at, a.updated_at, null as mailbox
+    from a`.execute(db)
   return rows[0]
 }
 
@@ -155,6 +158,17 @@ export function verifierRows(verifiers: Verifier[]) {
   const texts = verifiers.map((one) => one.verifier)
   return sql`unnest(${kinds}::text[], ${texts}::text[]) as v (mechanism, verifier)`
 }
+
+/**
+ * Those of the mechanisms that are listed when the statement runs: one that was taken off the list since the verifiers
+ * were derived must not come back.
+ */
+export function listedOf(verifiers: Verifier[], list: RawBuilder<unknown>) {
+  return sql`array(select k from unnest(${mechanismsOf(verifiers)}::text[]) as k where k = any(${list}))`
+}
+
+/** Joins to an account `a` those of `verifierRows` that go with its mechanisms. */
+export const isKept = sql`v.mechanism = any(a.mechanisms || 'ARGON2ID'::text)`
 
 export interface AccountChange {
   name: AccountName
@@ -185,6 +199,7 @@ export async function lockAccount(
   visible: Subject['domains'],
   precondition: Precondition,
 ) {
+  if (visible !== '*') await getAccount(tx, name, visible) // a wait would tell that somebody else's is there
   await tx
     .selectFrom('accounts')
     .select('name')

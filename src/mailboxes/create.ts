@@ -41,7 +41,7 @@ export function readMailboxRequest(
   body: MailboxEnsure,
   pointer = '/address',
 ): MailboxRequest {
-  if (!mayTouch(subject, address.domain)) throw unknownDomain(address.domain, pointer)
+  if (!mayTouch(subject, address.domain)) throw unknownDomain(pointer)
   assertMayTakeName(subject, address.name, body.allow_role_name, pointer)
   if (body.create_account === false) assertMayLink(subject, body)
   const person = parsePersonMembers(body.account ?? {}, '/account')

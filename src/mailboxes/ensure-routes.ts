@@ -10,6 +10,9 @@ import { creationProblems } from './routes.ts'
 import { MailboxEnsure, MailboxEnsured, MailboxParams } from './schemas.ts'
 import { toMailbox } from './view.ts'
 
+/** One that exists already is no problem here. */
+const ensureProblems = creationProblems.filter((code) => code !== 'mailbox-exists')
+
 export const mailboxEnsure: FastifyPluginAsyncTypebox<Provisioning> = async (app, provisioning) => {
   app.put(
     '/:mailbox',
@@ -27,7 +30,7 @@ export const mailboxEnsure: FastifyPluginAsyncTypebox<Provisioning> = async (app
         response: {
           200: answer(MailboxEnsured, 'It was there, and is as asked now.', 'etag'),
           201: answer(MailboxEnsured, 'Created, and deliverable now.', 'etag', 'location'),
-          ...bodyProblemResponses('mailbox-not-found', 'precondition-failed', ...creationProblems),
+          ...bodyProblemResponses('mailbox-not-found', 'precondition-failed', ...ensureProblems),
         },
       },
     },

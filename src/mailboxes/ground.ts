@@ -60,8 +60,8 @@ export interface Wish {
 
 /** Throws what stands against the create, in the order the API promises. */
 export function assertCreatable(ground: Ground, wish: Wish, subject: Subject): void {
-  const { address, pointer, createAccount } = wish
-  if (ground.domain === null) throw unknownDomain(address.domain, pointer)
+  const { pointer, createAccount } = wish
+  if (ground.domain === null) throw unknownDomain(pointer)
   const collision = findCollision(ground, wish, subject)
   if (collision) throw collision
   if (createAccount) assertAccountCreatable(ground, wish)
@@ -77,8 +77,8 @@ export function assertWithinLimit(limit: number | null, count: number): void {
   })
 }
 
-export function unknownDomain(domain: string, pointer: string): ProblemError {
-  return problemAt('unknown-domain', pointer, `There is no domain ${domain} here, or it is not one of yours.`)
+export function unknownDomain(pointer: string): ProblemError {
+  return problemAt('unknown-domain', pointer, 'There is no such domain here, or it is not one of yours.')
 }
 
 /** The kind of authentication that a new account gets. */
@@ -95,10 +95,10 @@ function assertAccountCreatable(ground: Ground, wish: Wish): void {
 
 function assertLinkable(
   { account_state, account_authentication }: Ground,
-  { address, pointer, authentication }: Wish,
+  { pointer, authentication }: Wish,
 ): void {
   if (account_state === null) {
-    throw problemAt('unknown-account', pointer, `There is no account ${address.name} to give a mailbox to.`)
+    throw problemAt('unknown-account', pointer, 'There is no account of this name to give a mailbox to.')
   }
   if (authentication !== undefined && authentication !== account_authentication) {
     throw problem('authentication-differs', {

@@ -1,5 +1,5 @@
 import { type RawBuilder, sql } from 'kysely'
-import { mechanismsOf, verifierRows } from '../accounts/store.ts'
+import { isKept, listedOf, verifierRows } from '../accounts/store.ts'
 import type { Verifier } from '../accounts/verifiers.ts'
 import type { Authentication, Db, Tx } from '../database.ts'
 import { countMailboxes } from '../domains/mailbox-counts.ts'
@@ -76,12 +76,13 @@ function newAccount({ account, displayName, externalId }: NewMailbox): RawBuilde
   const { authentication, verifiers } = account
   return sql`, a as (
       insert into app.accounts (name, authentication, mechanisms, display_name, external_id, password_set_at)
-      select m.name, ${authentication}, ${mechanismsOf(verifiers)}::text[], ${displayName ?? null}, ${externalId ?? null}, now()
-      from m
+      select m.name, ${authentication}, ${listedOf(verifiers, sql`coalesce(d.secure_password_mechanisms, s.secure_password_mechanisms)`)},
+        ${displayName ?? null}, ${externalId ?? null}, now()
+      from m cross join d cross join app.settings as s
       returning name, authentication, mechanisms, disabled, display_name, external_id, password_set_at
     ), v as (
       insert into app.verifiers (name, mechanism, verifier)
-      select a.name, v.mechanism, v.verifier from a cross join ${verifierRows(verifiers)}
+      select a.name, v.mechanism, v.verifier from a join ${verifierRows(verifiers)} on ${isKept}
     )`
 }
 

@@ -60,9 +60,16 @@ export async function updateSettings(
     .returning(columns)
     .executeTakeFirstOrThrow()
   const listed = after.secure_password_mechanisms
-  if (before.secure_password_mechanisms.some((one) => !listed.includes(one)))
+  if (before.secure_password_mechanisms.some((one) => !listed.includes(one))) {
+    await waitForAccountWrites(tx)
     await dropUnlistedVerifiers(tx, null)
+  }
   return after
+}
+
+/** Writes that run already may go by the old list; those that come later wait until the new one is committed. */
+async function waitForAccountWrites(tx: Tx): Promise<void> {
+  await sql`lock table app.accounts in exclusive mode`.execute(tx)
 }
 
 /**

@@ -2,16 +2,26 @@ import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import Ajv2020 from 'ajv/dist/2020.js'
 import addFormats from 'ajv-formats'
+import { recordAnswer } from './contract-coverage.ts'
 
-type Method = 'get' | 'post' | 'put' | 'patch' | 'delete'
+export type Method = 'get' | 'post' | 'put' | 'patch' | 'delete'
 
 interface Response {
   headers?: Record<string, object>
-  content?: Record<string, { schema: object }>
+  content?: Record<string, MediaType>
 }
 
-interface Operation {
+export interface MediaType {
+  schema: object
+  example?: unknown
+  examples?: Record<string, { value: unknown }>
+}
+
+export interface Operation {
   operationId: string
+  description?: string
+  security?: Record<string, string[]>[]
+  requestBody?: { content: Record<string, MediaType> }
   responses: Record<string, Response>
 }
 
@@ -64,12 +74,24 @@ export function assertDeclared(method: string, url: string, answer: Answer): voi
   assertHeaders(where, response, answer)
   if (!response.content) {
     assert.equal(answer.body, undefined, `${where} declares no body`)
+    recordAnswer(`${operation.operationId} ${key}`)
     return
   }
   const mediaType = answer.headers.get('content-type')?.split(';')[0] ?? ''
   assert.ok(response.content[mediaType], `${where} does not declare ${mediaType}`)
   const pointer = ['paths', template, method.toLowerCase(), 'responses', key, 'content', mediaType, 'schema']
   assertValid(`openapi#/${pointer.map(toPointerToken).join('/')}`, answer.body, where)
+  recordAnswer(
+    [operation.operationId, key, ...declaredCode(where, response.content[mediaType], answer)].join(' '),
+  )
+}
+
+/** The code of a problem, where the operation says which ones it answers. */
+function declaredCode(where: string, { examples }: MediaType, { body }: Answer): string[] {
+  if (!examples) return []
+  const code = (body as { type: string }).type.replace('/problems/', '')
+  assert.ok(Object.hasOwn(examples, code), `${where} does not declare ${code}`)
+  return [code]
 }
 
 function assertUndeclared(path: string, answer: Answer): void {

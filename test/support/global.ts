@@ -1,9 +1,15 @@
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import pg from 'pg'
 import { startTemporaryPostgres, type TemporaryPostgres } from '../../src/embedded.ts'
 import { migrate } from '../../src/migrations.ts'
+import { allTests, declaredAnswers, findGaps, readSeen, variable } from './contract-coverage.ts'
 import { serviceLogin, templateDatabase } from './names.ts'
+import { operations } from './operations.ts'
 
 let postgres: TemporaryPostgres | undefined
+let coverage: string | undefined
 
 /**
  * One Postgres for the whole run, with a migrated template that each test file clones. TEST_POSTGRES_BIN names the
@@ -15,10 +21,32 @@ export async function globalSetup(): Promise<void> {
   const url = running ?? postgres?.url ?? ''
   process.env.TEST_POSTGRES_URL = url
   await makeTemplate(url)
+  if (runsAll()) await collectAnswers()
 }
 
 export async function globalTeardown(): Promise<void> {
   await postgres?.stop()
+  if (coverage !== undefined) await judgeAnswers(coverage)
+}
+
+/** As `npm test` does; a single file cannot be asked to see every answer that the document declares. */
+function runsAll(): boolean {
+  const narrowed = process.execArgv.some((flag) => /^--test-(name|skip|shard|only)/.test(flag))
+  return process.argv.includes(allTests) && !narrowed
+}
+
+async function collectAnswers(): Promise<void> {
+  coverage = await mkdtemp(join(tmpdir(), 'mailwright-answers-'))
+  process.env[variable] = join(coverage, 'seen')
+  await writeFile(join(coverage, 'seen'), '')
+}
+
+async function judgeAnswers(folder: string): Promise<void> {
+  const gaps = findGaps(declaredAnswers(operations), readSeen(join(folder, 'seen')))
+  await rm(folder, { recursive: true })
+  if (gaps.length === 0) return
+  console.error(`The tests and openapi/openapi.json differ:\n${gaps.join('\n')}`)
+  process.exitCode = 1
 }
 
 async function makeTemplate(url: string): Promise<void> {

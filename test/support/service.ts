@@ -42,6 +42,7 @@ export async function startService(): Promise<Service> {
   const keys = await loadOrCreateKeys(join(folder, 'token-key.json'))
   const db = openDatabase(database.serviceUrl)
   const admin = new pg.Pool({ connectionString: database.adminUrl, max: 4 })
+  admin.on('error', () => {}) // a connection that still closes when its database is dropped
   const log: string[] = []
   const derivations = createWorkQueue()
   const app = await buildApp({

@@ -1,0 +1,392 @@
+import assert from 'node:assert/strict'
+import { once } from 'node:events'
+import { connect } from 'node:net'
+import { before, test } from 'node:test'
+import { type Client, outcome, type Reply } from './support/client.ts'
+import { document, type Method } from './support/contract.ts'
+import { startService } from './support/service.ts'
+
+const service = await startService()
+const { admin, log } = service
+const client = await service.as()
+const domain = 'secrets.example'
+
+/** Everything that was answered, as it went over the wire. */
+const answers: string[] = []
+const passwords = new Set<string>()
+const tokens = new Set([client.token])
+const verifiers = new Set<string>()
+
+/** What nobody else says by chance, in the letters that survive every encoding. */
+function newPassword(): string {
+  const password = `Pass${passwords.size}word-${Math.random().toString(36).slice(2)}`
+  passwords.add(password)
+  return password
+}
+
+function record(reply: Reply): Reply {
+  answers.push(`${JSON.stringify([...reply.headers])} ${JSON.stringify(reply.body)}`)
+  return reply
+}
+
+const operations = Object.entries(document.paths).flatMap(([path, methods]) =>
+  Object.entries(methods).map(([method, { operationId }]) => ({
+    operationId,
+    request: new RegExp(`^${method} ${path.replace('.', '[.]').replace(/[{]\w+[}]/, '[^/]+')}$`),
+  })),
+)
+const succeeded = new Set<string>()
+
+/** A client whose answers are all recorded. */
+function recorded(inner: Client): Client {
+  const follow =
+    <T extends unknown[]>(method: Method, send: (path: string, ...rest: T) => Promise<Reply>) =>
+    async (path: string, ...rest: T) => {
+      const reply = record(await send(path, ...rest))
+      const operation = operations.find(({ request }) => request.test(`${method} ${path.split('?')[0]}`))
+      if (operation && reply.status < 300) succeeded.add(operation.operationId)
+      return reply
+    }
+  return {
+    token: inner.token,
+    get: follow('get', inner.get),
+    post: follow('post', inner.post),
+    put: follow('put', inner.put),
+    patch: follow('patch', inner.patch),
+    delete: follow('delete', inner.delete),
+  }
+}
+const api = recorded(client)
+
+/** The one answer that may show a password is checked here, and taken out of what is searched. */
+async function generating(call: () => Promise<Reply>, status: number): Promise<void> {
+  const reply = await call()
+  assert.equal(outcome(reply), String(status))
+  const { generated_password: password, ...rest } = reply.body
+  assert.ok(password.length >= 20)
+  assert.ok(!JSON.stringify(rest).includes(password), 'the password is shown once')
+  passwords.add(password)
+  answers.pop()
+  record({ ...reply, body: rest })
+  await collectVerifiers()
+}
+
+async function collectVerifiers(): Promise<void> {
+  const { rows } = await admin.query('select verifier from app.verifiers')
+  for (const { verifier } of rows) verifiers.add(verifier)
+}
+
+before(async () => {
+  await api.post('/v1/domains', { name: domain, secure_password_mechanisms: ['SCRAM-SHA-256', 'CRAM-MD5'] })
+  await api.post('/v1/domains', { name: 'other.example' })
+})
+
+test('shows a generated password in the answer that made it and nowhere else', async () => {
+  const generate = { generate_password: true }
+  const made = () => api.post('/v1/mailboxes', { address: `user1@${domain}`, ...generate })
+  await generating(made, 201)
+  assert.equal(outcome(await made()), '409 mailbox-exists')
+  const ensured = () => api.put(`/v1/mailboxes/user2@${domain}`, generate)
+  await generating(ensured, 201)
+  assert.equal((await ensured()).body.generated_password, undefined)
+  await generating(() => api.post('/v1/accounts', { name: 'user3', ...generate }), 201)
+  await generating(() => api.put('/v1/accounts/user3/password', generate), 200)
+  await generating(
+    () =>
+      api.post('/v1/mailboxes', {
+        address: `user4@${domain}`,
+        authentication: 'password_file',
+        ...generate,
+      }),
+    201,
+  )
+})
+
+test('takes a password that is given and never repeats it', async () => {
+  const cases: [string, () => Promise<Reply>][] = [
+    ['201', () => api.post('/v1/mailboxes', { address: `user5@${domain}`, password: newPassword() })],
+    [
+      '409 mailbox-exists',
+      () => api.post('/v1/mailboxes', { address: `user5@${domain}`, password: newPassword() }),
+    ],
+    [
+      '409 name-taken',
+      () => api.post('/v1/mailboxes', { address: 'user5@other.example', password: newPassword() }),
+    ],
+    [
+      '422 unknown-domain',
+      () => api.post('/v1/mailboxes', { address: 'user5@none.example', password: newPassword() }),
+    ],
+    ['201', () => api.put(`/v1/mailboxes/user6@${domain}`, { password: newPassword() })],
+    ['200', () => api.put(`/v1/mailboxes/user6@${domain}`, { password: newPassword() })],
+    ['201', () => api.post('/v1/accounts', { name: 'user7', password: newPassword() })],
+    ['409 account-exists', () => api.post('/v1/accounts', { name: 'user7', password: newPassword() })],
+    ['204', () => api.put('/v1/accounts/user7/password', { password: newPassword() })],
+    ['404 account-not-found', () => api.put('/v1/accounts/nobody/password', { password: newPassword() })],
+    [
+      '422 password-not-accepted',
+      () => api.put('/v1/accounts/user7/password', { password: newPassword(), generate_password: true }),
+    ],
+    [
+      '422 password-not-accepted',
+      () =>
+        api.post('/v1/mailboxes', {
+          address: `user7@${domain}`,
+          create_account: false,
+          password: newPassword(),
+        }),
+    ],
+    [
+      '422 password-not-accepted',
+      () => api.put('/v1/accounts/user7/password', { password: `${newPassword()}\u0007` }),
+    ],
+    [
+      '400 invalid-request',
+      () => api.put('/v1/accounts/user7/password', { password: newPassword().repeat(9) }),
+    ],
+    ['412 precondition-failed', () => setPassword({ 'if-match': '"another"' })],
+    ['400 invalid-request', () => setPassword({ 'if-match': newPassword() })],
+    ['415 unsupported-media-type', () => setPassword({ 'content-type': 'text/plain' })],
+    ['415 unsupported-media-type', () => setPassword({ 'content-type': newPassword() })],
+  ]
+  for (const [expected, call] of cases) {
+    assert.equal(outcome(await call()), expected)
+    await collectVerifiers()
+  }
+})
+
+function setPassword(headers: Record<string, string>): Promise<Reply> {
+  return api.put('/v1/accounts/user7/password', { password: newPassword() }, { headers })
+}
+
+test('drives what takes no password too', async () => {
+  const calls: [string, () => Promise<Reply>][] = [
+    ['200', () => api.get('/v1/domains')],
+    ['200', () => api.get(`/v1/domains/${domain}`)],
+    ['200', () => api.patch(`/v1/domains/${domain}`, { locked: true })],
+    ['204', () => api.delete('/v1/domains/other.example')],
+    ['200', () => api.get('/v1/mailboxes?limit=2')],
+    ['200', () => api.get(`/v1/mailboxes/user1@${domain}`)],
+    ['200', () => api.patch(`/v1/mailboxes/user1@${domain}`, { locked: true })],
+    ['204', () => api.delete(`/v1/mailboxes/user1@${domain}`)],
+    ['200', () => api.get('/v1/mailboxes?state=deleted')],
+    ['204', () => api.delete(`/v1/mailboxes/user2@${domain}?purge=true&account=delete`)],
+    ['200', () => api.get('/v1/accounts')],
+    ['200', () => api.get('/v1/accounts/user7')],
+    ['200', () => api.patch('/v1/accounts/user7', { disabled: true })],
+    ['204', () => api.delete('/v1/accounts/user7')],
+    ['200', () => api.get('/v1/server')],
+    ['200', () => api.patch('/v1/server', { scram_iterations: 5000 })],
+    ['200', () => api.get('/livez')],
+    ['200', () => api.get('/readyz')],
+    ['200', () => api.get('/problems/name-taken')],
+    ['200', () => api.get('/openapi.json')],
+  ]
+  for (const [expected, call] of calls) assert.equal(outcome(await call()), expected)
+})
+
+test('repeats nothing that came to a wrong place', async () => {
+  const wrongMembers = (secret: string): unknown[] => [
+    secret,
+    [secret],
+    { [secret]: 1 },
+    { [secret]: secret, password: secret },
+    { account: secret },
+    { account: { [secret]: secret } },
+    { account: { display_name: `${secret}\u0000` } },
+    { address: secret },
+    { address: `${secret}@${secret}` },
+    { address: { password: secret } },
+    { address: `user9@${secret}.example`, generate_password: true },
+    { address: `user9@${domain}`, authentication: secret },
+    { address: `user9@${domain}`, password: { password: secret } },
+    { address: `${secret.toLowerCase().slice(0, 20)}@${domain}`, create_account: false },
+    { name: `${secret} ` },
+    { name: `-${secret}.example` },
+    { name: 'user9', generate_password: secret },
+    { name: 'user9', external_id: `\u202e${secret}` },
+    { name: 'wrong.example', mail_server: `${secret}_` },
+    { name: 'wrong.example', postmaster_address: secret },
+    { locked: secret },
+    { quota_bytes: secret },
+    { mailbox_limit: secret },
+    { secure_password_mechanisms: [secret] },
+    { mail_server: `-${secret}` },
+    { postmaster_address: `${secret}@` },
+    { authentication: secret },
+    { pop3s_port: secret },
+    { disabled: secret },
+    { password: [secret] },
+  ]
+  const targets: [keyof Client & ('post' | 'put' | 'patch'), string][] = [
+    ['post', '/v1/domains'],
+    ['patch', `/v1/domains/${domain}`],
+    ['post', '/v1/mailboxes'],
+    ['put', `/v1/mailboxes/user9@${domain}`],
+    ['patch', `/v1/mailboxes/user5@${domain}`],
+    ['post', '/v1/accounts'],
+    ['patch', '/v1/accounts/user5'],
+    ['put', '/v1/accounts/user5/password'],
+    ['patch', '/v1/server'],
+  ]
+  for (const [method, path] of targets) {
+    for (const body of wrongMembers(newPassword())) {
+      const { status } = await api[method](path, body)
+      assert.ok(status >= 400 && status < 500, `${method} ${path} ${JSON.stringify(body)}: ${status}`)
+    }
+  }
+})
+
+test('repeats nothing of a malformed body', async () => {
+  const bodies = (secret: string) => [
+    secret,
+    `{"password": "${secret}`,
+    `{"password": "${secret}"}}`,
+    `{"password": '${secret}'}`,
+    `{"password": "${secret}\n"}`,
+    `${secret}{}`,
+    `{"__proto__": "${secret}"}`,
+    `{"constructor": {"prototype": "${secret}"}}`,
+    `{"password": "${secret}", "x": "${'x'.repeat(70_000)}"}`,
+  ]
+  for (const path of ['/v1/accounts/user5/password', `/v1/mailboxes/user9@${domain}`]) {
+    for (const raw of bodies(newPassword())) {
+      const { status } = await api.put(path, undefined, { raw })
+      assert.ok([400, 413].includes(status), `${raw.slice(0, 60)}: ${status}`)
+    }
+  }
+})
+
+test('repeats nothing of a path, a query or a header', async () => {
+  const secret = newPassword()
+  const paths = [
+    `/${secret}`,
+    `/v1/${secret}`,
+    `/docs/${secret}`,
+    `/problems/${secret}`,
+    `/%zz${secret}`,
+    `/v1/accounts/%zz${secret}`,
+    `/v1/accounts/${secret}`,
+    `/v1/accounts/${secret}%00`,
+    `/v1/accounts/${secret.repeat(300)}`,
+    `/v1/domains/${secret}`,
+    `/v1/mailboxes/${secret}`,
+    `/v1/mailboxes/user5@${secret}.example`,
+    `/v1/accounts/user5?password=${secret}`,
+    `/v1/accounts?${secret}`,
+    `/v1/accounts?limit=${secret}`,
+    `/v1/accounts?cursor=${secret}`,
+    `/v1/mailboxes?state=${secret}`,
+    `/v1/mailboxes?updated_since=${secret}`,
+    `/v1/mailboxes?locked=${secret}`,
+    `/v1/domains?state=${secret}&${secret}=1`,
+  ]
+  for (const path of paths) {
+    const { status } = await api.get(path)
+    assert.ok(status >= 400 && status < 500, `${path}: ${status}`)
+  }
+  assert.equal((await api.get(`/v1/mailboxes?domain=${secret}`)).status, 200)
+  assert.equal((await api.get('/v1/accounts', { headers: { 'user-agent': secret } })).status, 200)
+  assert.equal((await api.put(`/v1/accounts/${secret}/password`, { password: secret })).status, 404)
+  assert.equal((await api.delete(`/v1/domains/${domain}?expect=${secret}`)).status, 400)
+})
+
+test('repeats nothing of a request that is no HTTP', async () => {
+  for (const start of ['GET /SECRET HTTP/9.9', 'SECRET', 'GET / HTTP/1.1\r\nSECRET']) {
+    const { port, hostname } = new URL(service.url)
+    const socket = connect(Number(port), hostname).setEncoding('utf8')
+    let answer = ''
+    socket.on('data', (text: string) => {
+      answer += text
+    })
+    socket.write(`${start.replace('SECRET', newPassword())}\r\n\r\n`)
+    await once(socket, 'close')
+    assert.match(answer, /^HTTP\/1\.1 400 /)
+    answers.push(answer)
+  }
+})
+
+test('repeats no token, good or bad', async () => {
+  const [header, , signature] = client.token.split('.')
+  const bad = [
+    newPassword(),
+    `${client.token}x`,
+    `${header}.${Buffer.from('{"iss":"https://issuer.example"}').toString('base64url')}.${signature}`,
+    await service.token({ scopes: [] }),
+    await service.token({ scopes: ['domains:read'], domains: [] }),
+  ]
+  for (const token of bad) {
+    tokens.add(token)
+    const reply = await api.post('/v1/accounts', {}, { headers: { authorization: `Bearer ${token}` } })
+    assert.ok([401, 403].includes(reply.status), outcome(reply))
+  }
+  const basic = `Basic ${btoa(`admin:${newPassword()}`)}`
+  tokens.add(basic.slice(6))
+  assert.equal((await api.get('/v1/accounts', { headers: { authorization: basic } })).status, 401)
+  assert.equal((await api.get(`/v1/accounts?access_token=${client.token}`)).status, 400)
+})
+
+test('repeats nothing of what the database complains about', async () => {
+  await admin.query(
+    `alter table app.verifiers add constraint verifiers_refused_check check (verifier not like '$argon2id$%') not valid`,
+  )
+  try {
+    const replies = [
+      await api.post('/v1/mailboxes', { address: `user8@${domain}`, password: newPassword() }),
+      await api.post('/v1/accounts', { name: 'user8', password: newPassword() }),
+      await api.put('/v1/accounts/user5/password', { password: newPassword() }),
+    ]
+    assert.deepEqual(replies.map(outcome), Array(3).fill('500 internal-error'))
+    for (const { body } of replies) assert.equal(body.detail, undefined)
+  } finally {
+    await admin.query('alter table app.verifiers drop constraint verifiers_refused_check')
+  }
+  // The verifiers it refused were never stored; whatever has their form has no place in a log or an answer.
+  assert.doesNotMatch(log.join(''), /\$argon2id\$|\d{4,},[A-Za-z0-9+/]{22}==,/)
+})
+
+test('every operation of the document was driven', () => {
+  const undriven = operations.filter(({ operationId }) => !succeeded.has(operationId))
+  assert.deepEqual(undriven, [])
+})
+
+test('no answer, no line of the log and no column holds a password, a verifier or a token', async () => {
+  await collectVerifiers()
+  assert.ok(passwords.size > 40 && verifiers.size > 15 && tokens.size > 5 && log.length > answers.length / 2)
+  const signatures = [...tokens].map((token) => token.split('.').at(-1) ?? token)
+  const secrets = [...passwords, ...verifiers, ...tokens, ...signatures].flatMap(spellings)
+  const places = { answers, log, columns: await everyRow() }
+  for (const [place, texts] of Object.entries(places)) {
+    const all = texts.join('\n').toLowerCase()
+    assert.deepEqual(
+      secrets.filter((secret) => all.includes(secret.toLowerCase())),
+      [],
+      place,
+    )
+  }
+})
+
+/** As it is, and as it stands in JSON, in a URL and in base64. */
+function spellings(secret: string): string[] {
+  return [
+    secret,
+    JSON.stringify(secret).slice(1, -1),
+    encodeURIComponent(secret),
+    Buffer.from(secret).toString('base64').replace(/=+$/, ''),
+  ]
+}
+
+/** All that the schema holds, but for the one column that is made for verifiers. */
+async function everyRow(): Promise<string[]> {
+  const { rows: tables } = await admin.query<{ name: string; columns: string }>(`
+    select c.table_name as name, string_agg(quote_ident(c.column_name), ', ') as columns
+    from information_schema.columns as c join information_schema.tables as t using (table_schema, table_name)
+    where c.table_schema = 'app' and t.table_type = 'BASE TABLE'
+      and (c.table_name, c.column_name) <> ('verifiers', 'verifier')
+    group by c.table_name`)
+  assert.ok(tables.length >= 6)
+  const contents = await Promise.all(
+    tables.map(({ name, columns }) => admin.query(`select row(${columns})::text as text from app.${name}`)),
+  )
+  return contents.flatMap(({ rows }) => rows.map((row) => row.text))
+}

@@ -1,0 +1,58 @@
+import { document, type Method, type Operation } from './contract.ts'
+
+/** The objects that a request names. */
+export interface Target {
+  domain: string
+  /** An address or an id. */
+  mailbox: string
+  account: string
+}
+
+export interface DeclaredOperation extends Operation {
+  method: Method
+  path: string
+  /** Whether callers need a token. */
+  guarded: boolean
+  hasBody: boolean
+}
+
+/** All operations of the committed document. */
+export const operations: DeclaredOperation[] = Object.entries(document.paths).flatMap(([path, methods]) =>
+  Object.entries(methods).map(([method, operation]) => ({
+    ...operation,
+    method: method as Method,
+    path,
+    guarded: (operation.security ?? []).length > 0,
+    hasBody: operation.requestBody !== undefined,
+  })),
+)
+
+export const guardedOperations = operations.filter((operation) => operation.guarded)
+
+const bodies: Record<string, (target: Target) => object> = {
+  createDomain: ({ domain }) => ({ name: domain }),
+  updateDomain: () => ({ locked: true }),
+  createMailbox: ({ mailbox }) => ({ address: mailbox, generate_password: true }),
+  ensureMailbox: () => ({ generate_password: true }),
+  updateMailbox: () => ({ locked: true }),
+  createAccount: ({ account }) => ({ name: account, generate_password: true }),
+  updateAccount: () => ({ disabled: true }),
+  setPassword: () => ({ generate_password: true }),
+  updateServer: () => ({ pop3s_port: 2995 }),
+}
+
+/** A body that the operation accepts. Fails for an operation that nobody has written one for. */
+export function bodyFor({ operationId, hasBody }: DeclaredOperation, target: Target): object | undefined {
+  const make = bodies[operationId]
+  if (hasBody !== (make !== undefined)) throw new Error(`write a body for ${operationId}`)
+  return make?.(target)
+}
+
+export function pathFor({ path }: DeclaredOperation, { domain, mailbox, account }: Target): string {
+  const values: Record<string, string> = { domain, mailbox, account, code: 'name-taken' }
+  return path.replace(/\{(\w+)\}/g, (_, name: string) => {
+    const value = values[name]
+    if (value === undefined) throw new Error(`no value for {${name}} of ${path}`)
+    return encodeURIComponent(value)
+  })
+}
