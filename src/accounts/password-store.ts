@@ -4,7 +4,8 @@ import { meets, type Precondition } from '../etag.ts'
 import { problem } from '../problems.ts'
 import type { Subject } from '../subject.ts'
 import type { AccountName } from './name.ts'
-import { type AccountRow, getAccount, lockAccount, mechanismsOf } from './store.ts'
+import { type AccountRow, getAccount, lockAccount } from './store.ts'
+import { mechanismsOf } from './verifier-rows.ts'
 import type { Mechanism, Verifier, VerifierOptions } from './verifiers.ts'
 
 export interface PasswordGround {

@@ -1,4 +1,4 @@
-import { type Expression, type RawBuilder, type SqlBool, sql, type Updateable } from 'kysely'
+import { type Expression, type SqlBool, sql, type Updateable } from 'kysely'
 import type { Authentication, Database, Db, Tx } from '../database.ts'
 import { meets, type Precondition } from '../etag.ts'
 import { sameMembers } from '../merge-patch.ts'
@@ -6,6 +6,7 @@ import { type Conflict, problem } from '../problems.ts'
 import type { Subject } from '../subject.ts'
 import type { AccountName } from './name.ts'
 import type { Account, AccountListQuery } from './schemas.ts'
+import { isKept, listedOf, verifierRows } from './verifier-rows.ts'
 import type { Mechanism, Verifier } from './verifiers.ts'
 
 const columns = [
@@ -146,29 +147,6 @@ export async function insertAccount(db: Db, account: NewAccount): Promise<Accoun
     from a`.execute(db)
   return rows[0]
 }
-
-/** The challenge–response mechanisms among them, for the column `mechanisms`. */
-export function mechanismsOf(verifiers: Verifier[]): Mechanism[] {
-  return verifiers.flatMap(({ mechanism }) => (mechanism === 'ARGON2ID' ? [] : [mechanism]))
-}
-
-/** As a row source `v (mechanism, verifier)`. */
-export function verifierRows(verifiers: Verifier[]) {
-  const kinds = verifiers.map((one) => one.mechanism)
-  const texts = verifiers.map((one) => one.verifier)
-  return sql`unnest(${kinds}::text[], ${texts}::text[]) as v (mechanism, verifier)`
-}
-
-/**
- * Those of the mechanisms that are listed when the statement runs: one that was taken off the list since the verifiers
- * were derived must not come back.
- */
-export function listedOf(verifiers: Verifier[], list: RawBuilder<unknown>) {
-  return sql`array(select k from unnest(${mechanismsOf(verifiers)}::text[]) as k where k = any(${list}))`
-}
-
-/** Joins to an account `a` those of `verifierRows` that go with its mechanisms. */
-export const isKept = sql`v.mechanism = any(a.mechanisms || 'ARGON2ID'::text)`
 
 export interface AccountChange {
   name: AccountName

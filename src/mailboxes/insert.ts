@@ -1,5 +1,5 @@
 import { type RawBuilder, sql } from 'kysely'
-import { isKept, listedOf, verifierRows } from '../accounts/store.ts'
+import { isKept, listedOf, verifierRows } from '../accounts/verifier-rows.ts'
 import type { Verifier } from '../accounts/verifiers.ts'
 import type { Authentication, Db, Tx } from '../database.ts'
 import { countMailboxes } from '../domains/mailbox-counts.ts'

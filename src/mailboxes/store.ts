@@ -162,6 +162,7 @@ async function removeEmptyDomain(tx: Tx, name: DomainName): Promise<void> {
 }
 
 async function refuse(db: Db, target: MailboxTarget, states: MailboxRow['state'][]): Promise<never> {
-  await getMailbox(db, target, states)
-  throw problem('precondition-failed')
+  const { version } = await getMailbox(db, target, states)
+  // one that would do was made since: there was none for the statement
+  throw problem(meets(target.precondition, version) ? 'mailbox-not-found' : 'precondition-failed')
 }

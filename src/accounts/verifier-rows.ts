@@ -1,0 +1,25 @@
+import { type RawBuilder, sql } from 'kysely'
+import type { Mechanism, Verifier } from './verifiers.ts'
+
+/** The challenge–response mechanisms among them, for the column `mechanisms`. */
+export function mechanismsOf(verifiers: Verifier[]): Mechanism[] {
+  return verifiers.flatMap(({ mechanism }) => (mechanism === 'ARGON2ID' ? [] : [mechanism]))
+}
+
+/** As a row source `v (mechanism, verifier)`. */
+export function verifierRows(verifiers: Verifier[]) {
+  const kinds = verifiers.map((one) => one.mechanism)
+  const texts = verifiers.map((one) => one.verifier)
+  return sql`unnest(${kinds}::text[], ${texts}::text[]) as v (mechanism, verifier)`
+}
+
+/**
+ * Those of the mechanisms that are listed when the statement runs: one that was taken off the list since the verifiers
+ * were derived must not come back.
+ */
+export function listedOf(verifiers: Verifier[], list: RawBuilder<unknown>) {
+  return sql`array(select k from unnest(${mechanismsOf(verifiers)}::text[]) as k where k = any(${list}))`
+}
+
+/** Joins to an account `a` those of `verifierRows` that go with its mechanisms. */
+export const isKept = sql`v.mechanism = any(a.mechanisms || 'ARGON2ID'::text)`
