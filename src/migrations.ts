@@ -19,7 +19,7 @@ export interface MigrationTarget {
 /** Brings the database to the newest schema. Safe to run from several processes at once: one migrates, the others wait. */
 export async function migrate({ ownerUrl, service }: MigrationTarget): Promise<string[]> {
   return withClient(ownerUrl, async (client) => {
-    await requireVersion(client)
+    await requireServer(client)
     await client.query('select pg_advisory_lock($1)', [migrationLock]) // let go when the connection ends
     await prepareRoles(client, service ?? { role: client.user ?? '' })
     return runMigrations(ownerUrl)
@@ -91,11 +91,16 @@ async function grantHistory(db: Kysely<unknown>): Promise<void> {
   await sql`grant select on app.migrations to ${sql.id(serviceRole)}`.execute(db)
 }
 
-async function requireVersion(client: pg.Client): Promise<void> {
-  const { rows } = await client.query<{ version: number }>(
-    `select current_setting('server_version_num')::int as version`,
+async function requireServer(client: pg.Client): Promise<void> {
+  const { rows } = await client.query<{ version: number; encoding: string }>(
+    `select current_setting('server_version_num')::int as version, current_setting('server_encoding') as encoding`,
   )
-  assertSupported(rows[0]?.version ?? 0)
+  const { version, encoding } = rows[0]!
+  assertSupported(version)
+  // in others a mail server's query could fail at a character that the database does not have
+  if (encoding !== 'UTF8') {
+    throw new Error(`A database with encoding UTF8 is needed; this one has ${encoding}.`)
+  }
 }
 
 export function assertSupported(version: number): void {

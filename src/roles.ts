@@ -5,6 +5,10 @@ import pg from 'pg'
 export const serviceRole = 'mailwright_service'
 /** Owns the functions that touch verifiers; cannot log in. */
 export const definerRole = 'mailwright_definer'
+/** What Postfix and Dovecot read with; the migrations let it execute their functions, and nothing else. */
+export const mailReadRole = 'mail_read'
+/** What Dovecot writes usage and last logins with. */
+export const mailWriteRole = 'mail_write'
 
 const insufficientPrivilege = '42501'
 const madeMeanwhile = new Set(['42710', '23505']) // duplicate_object; two starts at once
@@ -15,17 +19,36 @@ export interface ServiceLogin {
   password?: string
 }
 
+/**
+ * How each role is made. The mail servers speak LATIN1, in which every sequence of bytes is text: with UTF-8 a
+ * stray byte in an address would be an error of the database. Without a password the last two cannot log in
+ * but as a matching user of the operating system.
+ */
+const creation: Record<string, readonly string[]> = {
+  [serviceRole]: [`create role ${serviceRole} nologin`],
+  [definerRole]: [`create role ${definerRole} nologin`],
+  [mailReadRole]: [
+    `create role ${mailReadRole} login`,
+    `alter role ${mailReadRole} set default_transaction_read_only = on`,
+    `alter role ${mailReadRole} set statement_timeout = '5s'`,
+    `alter role ${mailReadRole} set client_encoding = 'LATIN1'`,
+  ],
+  [mailWriteRole]: [
+    `create role ${mailWriteRole} login`,
+    `alter role ${mailWriteRole} set statement_timeout = '5s'`,
+    `alter role ${mailWriteRole} set client_encoding = 'LATIN1'`,
+  ],
+}
+
 /** The statements an administrator runs once where the migrating role may not create roles. */
 export function roleStatements(
   owner: string,
   service: string,
-  missing: readonly string[] = [serviceRole, definerRole],
+  missing: readonly string[] = Object.keys(creation),
 ): string[] {
   const id = pg.escapeIdentifier
   return [
-    ...missing.map(
-      (role) => `create role ${id(role)} ${role === service ? "login password '…'" : 'nologin'}`,
-    ),
+    ...missing.flatMap((role) => creation[role] ?? `create role ${id(role)} login password '…'`),
     `grant ${definerRole} to ${id(owner)}`,
     ...(service === owner ? [] : [`grant ${serviceRole} to ${id(service)}`]),
   ]
@@ -39,7 +62,7 @@ export async function prepareRoles(client: pg.Client, service: ServiceLogin): Pr
   const { rows } = await client.query<{ owner: string; missing: string[] }>(
     `select current_user as owner,
        array(select r from unnest($1::text[]) as r where not exists (select from pg_roles where rolname = r)) as missing`,
-    [[serviceRole, definerRole, service.role]],
+    [[...Object.keys(creation), service.role]],
   )
   const { owner, missing } = rows[0]!
   try {
@@ -59,7 +82,9 @@ export async function prepareRoles(client: pg.Client, service: ServiceLogin): Pr
 
 async function createRole(client: pg.Client, role: string, password: string | undefined): Promise<void> {
   const login = password === undefined ? 'nologin' : `login password ${pg.escapeLiteral(password)}`
-  await client.query(`create role ${pg.escapeIdentifier(role)} ${login}`).catch((error: pg.DatabaseError) => {
+  // several statements in one query are one transaction: a role that exists has its settings too
+  const statements = creation[role] ?? [`create role ${pg.escapeIdentifier(role)} ${login}`]
+  await client.query(statements.join(';')).catch((error: pg.DatabaseError) => {
     if (!madeMeanwhile.has(error.code ?? '')) throw error
   })
 }

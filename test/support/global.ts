@@ -5,7 +5,7 @@ import pg from 'pg'
 import { startTemporaryPostgres, type TemporaryPostgres } from '../../src/embedded.ts'
 import { migrate } from '../../src/migrations.ts'
 import { allTests, declaredAnswers, findGaps, readSeen, variable } from './contract-coverage.ts'
-import { serviceLogin, templateDatabase } from './names.ts'
+import { mailLogins, serviceLogin, templateDatabase } from './names.ts'
 import { operations } from './operations.ts'
 
 let postgres: TemporaryPostgres | undefined
@@ -60,4 +60,14 @@ async function makeTemplate(url: string): Promise<void> {
   const template = new URL(url)
   template.pathname = `/${templateDatabase}`
   await migrate({ ownerUrl: String(template), service: { role: serviceLogin.name } })
+  await setMailPasswords(url)
+}
+
+async function setMailPasswords(url: string): Promise<void> {
+  const admin = new pg.Client(url)
+  await admin.connect()
+  for (const { name, password } of Object.values(mailLogins)) {
+    await admin.query(`alter role ${name} password '${password}'`)
+  }
+  await admin.end()
 }
