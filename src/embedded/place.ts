@@ -151,3 +151,11 @@ async function ownDir(folder: string, user: RunAs, mayTake = false): Promise<str
   await chmod(folder, 0o750)
   return folder
 }
+
+/** Where programs beside the service find what a running one keeps in its data folder. */
+export async function locate(asked: string): Promise<{ dataDir: string; socketDir: string }> {
+  const folder = await realpath(asked)
+  const { data_dir: dataDir = folder } = await readNote(folder)
+  const { socket_dir: socketDir = join(dataDir, 'socket') } = await readNote(dataDir)
+  return { dataDir, socketDir }
+}

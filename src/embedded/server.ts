@@ -141,7 +141,10 @@ async function ensureDatabase(server: Server): Promise<void> {
 }
 
 /** The host and the port are named, so that PGHOST, PGPORT and PGSSLMODE do not count. */
-export function databaseUrl({ socketDir, password }: Server, database = databaseName): string {
+export function databaseUrl(
+  { socketDir, password }: Pick<Server, 'socketDir' | 'password'>,
+  database = databaseName,
+): string {
   const query = new URLSearchParams({ host: socketDir, sslmode: 'disable' })
   // RFC 3986 §3.4: a plus sign is a plus sign in a query; only forms read it as a space.
   const text = query.toString().replaceAll('+', '%20')
