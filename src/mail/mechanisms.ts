@@ -3,7 +3,7 @@ import { withClient } from '../roles.ts'
 import type { Say } from './child.ts'
 
 const always = ['plain', 'login', 'scram-sha-256']
-const pauseMs = 2_000
+const pauseMs = 1_000
 
 /** What Dovecot offers: CRAM-MD5 only while the server or a domain lists it. */
 export function offeredMechanisms(readUrl: string): Promise<string> {

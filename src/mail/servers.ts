@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import type { RunAs } from '../embedded/run-as.ts'
 import { selfMadeCertificate } from './certificate.ts'
 import { keepRunning, type Say } from './child.ts'
@@ -16,6 +17,7 @@ import { ensureMailUser, requireUser } from './users.ts'
 
 const deploy = new URL('../../deploy/', import.meta.url)
 const packages = 'postfix postfix-pgsql dovecot-core dovecot-pop3d dovecot-imapd dovecot-lmtpd dovecot-pgsql'
+const reloadMs = 1_000
 const messageSizeLimit = 50 * 1024 * 1024
 
 export interface MailServers {
@@ -43,11 +45,14 @@ export async function startMailServers(config: MailConfig, say: Say): Promise<Ma
   await write(mechanisms)
   const { etc, local } = folders
   const postfix = await preparePostfix({ deploy, etc, local, gid: users.postfix.gid }, values)
-  const children = [keepRunning(dovecot.program, say), keepRunning(postfix, say)]
+  const children = [keepRunning(dovecot.program, say), keepRunning(postfix, say)] as const
   const watching = new AbortController()
   const changed = async (list: string) => {
     await write(list)
-    children[0]?.signal('SIGHUP')
+    children[0].signal('SIGHUP')
+    // Postfix learns the mechanisms when a process of its own first asks Dovecot: new processes ask the new Dovecot.
+    await sleep(reloadMs)
+    children[1].signal('SIGHUP')
   }
   const watch = watchMechanisms(place.readUrl, mechanisms, { changed, signal: watching.signal, say })
   const stop = async () => {

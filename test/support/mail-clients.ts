@@ -1,0 +1,255 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { readFile, rm, writeFile } from 'node:fs/promises'
+import { connect } from 'node:net'
+import { join } from 'node:path'
+import type { MailServers } from './mail-servers.ts'
+
+export interface Ran {
+  code: number | null
+  output: string
+}
+
+/** Runs a stock client to its end. */
+export async function run(file: string, args: string[], input = ''): Promise<Ran> {
+  const child = spawn(file, args, { stdio: ['pipe', 'pipe', 'pipe'], timeout: 60_000 })
+  let output = ''
+  for (const stream of [child.stdout, child.stderr]) stream.on('data', (chunk) => (output += chunk))
+  child.stdin.on('error', () => undefined) // a client that does not read
+  child.stdin.end(input)
+  const [code] = await once(child, 'close')
+  return { code, output }
+}
+
+export interface Message {
+  from: string
+  to: string
+  subject?: string
+  body?: string
+  /** Who logs in; nobody on the port for mail from elsewhere. */
+  user?: string
+  password?: string
+  mechanism?: string
+  /** Options of swaks. */
+  options?: string[]
+}
+
+/** `250`, or the refusal as the server words it, such as `550 5.1.1 …`. Sent with swaks. */
+export async function send({ ports }: MailServers, message: Message): Promise<string> {
+  const { from, to, subject = 'a test', body = 'body', user, password = '', mechanism = 'PLAIN' } = message
+  const login =
+    user === undefined
+      ? ['--server', `127.0.0.1:${ports.smtp}`]
+      : [
+          '--server',
+          `127.0.0.1:${ports.submission}`,
+          '-tls',
+          '--auth',
+          mechanism,
+          '--auth-user',
+          user,
+          '--auth-password',
+          password,
+        ]
+  const { output } = await run('swaks', [
+    ...login,
+    ...[
+      '--helo',
+      'client.example',
+      '--from',
+      from,
+      '--to',
+      to,
+      '--header',
+      `Subject: ${subject}`,
+      '--body',
+      body,
+    ],
+    ...(message.options ?? []),
+  ])
+  const refusal = /^<(?:\*\*|~\*) +(\d{3} .*)$/m.exec(output)?.[1]
+  if (refusal !== undefined) return refusal.trim()
+  if (/^(<-|<~) +250 2\.0\.0 Ok: queued/m.test(output)) return '250'
+  throw new Error(`swaks says: ${output}`)
+}
+
+export interface Login {
+  user: string
+  password: string
+  mechanism: string
+}
+
+/** `ok` or `refused`, by curl over TLS. */
+export async function curlLogin(
+  servers: MailServers,
+  protocol: 'pop3' | 'imap',
+  login: Login,
+): Promise<string> {
+  const { code, output } = await curl(servers, protocol, { ...login, path: '/' })
+  if (code === 0) return 'ok'
+  if (code === 67) return 'refused' // curl(1): the user name or password was not accepted
+  throw new Error(`curl ends with ${code}: ${output}`)
+}
+
+/** The first message, by curl over TLS. */
+export async function curlFetch(
+  servers: MailServers,
+  protocol: 'pop3' | 'imap',
+  login: Login,
+): Promise<string> {
+  const path = protocol === 'pop3' ? '/1' : '/INBOX;MAILINDEX=1'
+  const { code, output } = await curl(servers, protocol, { ...login, path })
+  if (code !== 0) throw new Error(`curl ends with ${code}: ${output}`)
+  return output
+}
+
+function curl(
+  { ports }: MailServers,
+  protocol: 'pop3' | 'imap',
+  { path, ...login }: Login & { path: string },
+) {
+  const { user, password, mechanism } = login
+  const url = `${protocol}s://127.0.0.1:${ports[`${protocol}s`]}${path}`
+  return run('curl', [
+    '-sSk',
+    '--url',
+    url,
+    '--user',
+    `${user}:${password}`,
+    '--login-options',
+    `AUTH=${mechanism}`,
+  ])
+}
+
+/** What a server offers before any login. */
+export async function curlCapability({ ports }: MailServers, protocol: 'pop3' | 'imap'): Promise<string> {
+  const url = `${protocol}s://127.0.0.1:${ports[`${protocol}s`]}`
+  const command = protocol === 'pop3' ? 'CAPA' : 'CAPABILITY'
+  return (await run('curl', ['-sSkv', '--url', url, '-X', command])).output
+}
+
+/** What submission offers inside TLS. */
+export async function swaksGreeting({ ports }: MailServers): Promise<string> {
+  const server = `127.0.0.1:${ports.submission}`
+  return (
+    await run('swaks', ['--server', server, '-tls', '--helo', 'client.example', '--quit-after', 'HELO'])
+  ).output
+}
+
+/** All messages of the mailbox by mpop over POP3 inside TLS; undefined where the login is refused. */
+export async function mpopFetch(
+  servers: MailServers,
+  { user, password, mechanism }: Login,
+): Promise<string | undefined> {
+  const mbox = join(servers.folder, `mpop-${process.pid}-${user}.mbox`)
+  const { code, output } = await runConfigured(servers, 'mpop', [
+    'account default',
+    'host 127.0.0.1',
+    `port ${servers.ports.pop3s}`,
+    'tls on',
+    'tls_starttls off',
+    'tls_certcheck off',
+    `auth ${mechanism.toLowerCase()}`,
+    `user ${user}`,
+    `password ${password}`,
+    `delivery mbox ${mbox}`,
+    `uidls_file ${mbox}.uidls`,
+    'keep on',
+    'only_new off',
+  ])
+  if (/authentication failed/.test(output)) return undefined
+  if (code !== 0) throw new Error(`mpop ends with ${code}: ${output}`)
+  const fetched = await readFile(mbox, 'utf8').catch(() => '')
+  await rm(mbox, { force: true })
+  return fetched
+}
+
+/** `sent`, or what the server answers, by msmtp over submission with STARTTLS. */
+export async function msmtpSend(
+  servers: MailServers,
+  { from, to, subject = 'a test', ...message }: Message,
+): Promise<string> {
+  const { code, output } = await runConfigured(
+    servers,
+    'msmtp',
+    [
+      'account default',
+      'host 127.0.0.1',
+      `port ${servers.ports.submission}`,
+      'tls on',
+      'tls_certcheck off',
+      `auth ${message.mechanism?.toLowerCase()}`,
+      `user ${message.user}`,
+      `password ${message.password}`,
+      `from ${from}`,
+    ],
+    [to],
+    `Subject: ${subject}\n\nbody\n`,
+  )
+  return code === 0 ? 'sent' : output
+}
+
+async function runConfigured(
+  { folder }: MailServers,
+  program: string,
+  lines: string[],
+  args: string[] = [],
+  input = '',
+) {
+  const file = join(folder, `${program}-${process.pid}-${Math.random()}.conf`)
+  await writeFile(file, `${lines.join('\n')}\n`, { mode: 0o600 })
+  const ran = await run(program, ['-C', file, ...args], input)
+  await rm(file)
+  return ran
+}
+
+/** Whether the IMAP login works, by gsasl (GNU SASL). */
+export async function gsaslLogin(
+  { ports }: MailServers,
+  { user, password, mechanism }: Login,
+): Promise<boolean> {
+  const { output } = await run(
+    'gsasl',
+    [
+      ...['--imap', '--no-starttls', '--connect', `127.0.0.1:${ports.imap}`],
+      ...['--mechanism', mechanism, '--authentication-id', user, '--password', password],
+    ],
+    '\n\n',
+  )
+  return /^\. OK|\bOK\b.*Logged in/m.test(output)
+}
+
+export interface Dialogue {
+  /** Sends a line as it is, and resolves to the answer's last line. */
+  say(line: string | Buffer): Promise<string>
+  close(): void
+}
+
+/** A line at a time, in bytes: for what no client would send. */
+export async function openDialogue(port: number): Promise<Dialogue> {
+  const socket = connect(port, '127.0.0.1')
+  let buffered = ''
+  socket.setEncoding('latin1').on('data', (chunk: string) => {
+    buffered += chunk
+  })
+  const answer = async () => {
+    // RFC 5321 §4.2.1: the last line of a reply has a space after its code
+    for (;;) {
+      const end = /^(\d{3} .*)\r\n/m.exec(buffered)
+      if (end) {
+        buffered = buffered.slice(end.index + end[0].length)
+        return end[1]!
+      }
+      await once(socket, 'data')
+    }
+  }
+  await answer()
+  return {
+    say(line) {
+      socket.write(line)
+      socket.write('\r\n')
+      return answer()
+    },
+    close: () => socket.destroy(),
+  }
+}
