@@ -216,7 +216,7 @@ export async function gsaslLogin(
     ],
     '\n\n',
   )
-  return /^\. OK|\bOK\b.*Logged in/m.test(output)
+  return /^\. OK Logged in/m.test(output)
 }
 
 export interface Dialogue {
@@ -229,18 +229,24 @@ export interface Dialogue {
 export async function openDialogue(port: number): Promise<Dialogue> {
   const socket = connect(port, '127.0.0.1')
   let buffered = ''
+  let wake = () => {}
   socket.setEncoding('latin1').on('data', (chunk: string) => {
     buffered += chunk
+    wake()
   })
+  socket.on('error', () => undefined).on('close', () => wake())
   const answer = async () => {
-    // RFC 5321 §4.2.1: the last line of a reply has a space after its code
     for (;;) {
+      // RFC 5321 §4.2.1: the last line of a reply has a space after its code
       const end = /^(\d{3} .*)\r\n/m.exec(buffered)
       if (end) {
         buffered = buffered.slice(end.index + end[0].length)
         return end[1]!
       }
-      await once(socket, 'data')
+      if (socket.closed) throw new Error('the server hung up')
+      await new Promise<void>((resolve) => {
+        wake = resolve
+      })
     }
   }
   await answer()
