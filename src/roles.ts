@@ -61,7 +61,11 @@ export function roleStatements(
 export async function prepareRoles(client: pg.Client, service: ServiceLogin): Promise<void> {
   const { rows } = await client.query<{ owner: string; missing: string[] }>(
     `select current_user as owner,
-       array(select r from unnest($1::text[]) as r where not exists (select from pg_roles where rolname = r)) as missing`,
+       array(
+         select r from unnest($1::text[]) with ordinality as t (r, place)
+         where not exists (select from pg_roles where rolname = r)
+         order by place
+       ) as missing`,
     [[...Object.keys(creation), service.role]],
   )
   const { owner, missing } = rows[0]!

@@ -1,12 +1,20 @@
 import assert from 'node:assert/strict'
 import { execFile } from 'node:child_process'
 import { randomUUID } from 'node:crypto'
+import { readdir } from 'node:fs/promises'
 import { after, test } from 'node:test'
 import { promisify } from 'node:util'
 import pg from 'pg'
 import { startTemporaryPostgres } from '../src/embedded.ts'
 import { assertSupported, migrate, schemaIsCurrent } from '../src/migrations.ts'
-import { definerRole, roleStatements, type ServiceLogin, serviceRole } from '../src/roles.ts'
+import {
+  definerRole,
+  mailReadRole,
+  mailWriteRole,
+  roleStatements,
+  type ServiceLogin,
+  serviceRole,
+} from '../src/roles.ts'
 
 // A server of its own: roles belong to all databases of a server, and here they must not be there yet.
 const postgres = await startTemporaryPostgres(
@@ -15,6 +23,11 @@ const postgres = await startTemporaryPostgres(
 after(() => postgres.stop())
 
 const run = promisify(execFile)
+
+/** The migrations there are, in order. */
+const names = (await readdir(new URL('../migrations/', import.meta.url)))
+  .map((file) => file.replace(/\.sql$/, ''))
+  .sort()
 
 async function query(url: string, statement: string): Promise<Record<string, unknown>[]> {
   const client = new pg.Client(url)
@@ -60,7 +73,10 @@ function urlOf(role: string, password: string, database: string): string {
 async function forgetRoles(): Promise<void> {
   const databases = await query(postgres.url, `select datname from pg_database where datname like 'db\\_%'`)
   for (const { datname } of databases) await query(postgres.url, `drop database "${datname}" with (force)`)
-  await query(postgres.url, `drop role if exists ${serviceRole}, ${definerRole}`)
+  await query(
+    postgres.url,
+    `drop role if exists ${serviceRole}, ${definerRole}, ${mailReadRole}, ${mailWriteRole}`,
+  )
 }
 
 /** The service's login can do its work, and no more. */
@@ -79,7 +95,7 @@ async function assertServiceWorks(serviceUrl: string): Promise<void> {
 test('migrates as an owner who is no superuser, and changes nothing the second time', async () => {
   await forgetRoles()
   const { ownerUrl, serviceUrl, service } = await newPlace()
-  assert.deepEqual(await migrate({ ownerUrl, service }), ['0001_app'])
+  assert.deepEqual(await migrate({ ownerUrl, service }), names)
   await assertServiceWorks(serviceUrl)
   const before = await contents(ownerUrl)
   assert.deepEqual(await migrate({ ownerUrl, service }), [])
@@ -91,13 +107,13 @@ function contents(url: string): Promise<Record<string, unknown>[]> {
   return query(
     url,
     `select 'class' as kind, oid::text, relname::text as name, relacl::text as rights, relowner::text as owner
-       from pg_class where relnamespace = 'app'::regnamespace
+       from pg_class where relnamespace in ('app'::regnamespace, 'mail'::regnamespace)
      union all
      select 'function', oid::text, proname, proacl::text, proowner::text
-       from pg_proc where pronamespace = 'app'::regnamespace
+       from pg_proc where pronamespace in ('app'::regnamespace, 'mail'::regnamespace)
      union all
      select 'constraint', oid::text, conname, pg_get_constraintdef(oid), null
-       from pg_constraint where connamespace = 'app'::regnamespace
+       from pg_constraint where connamespace in ('app'::regnamespace, 'mail'::regnamespace)
      union all
      select 'migration', null, name, timestamp, null from app.migrations
      union all
@@ -112,7 +128,7 @@ test('several processes may migrate an empty database at once', async () => {
     const { ownerUrl, serviceUrl, service } = await newPlace()
     const target = { ownerUrl, service }
     const done = await Promise.all(Array.from({ length: 4 }, () => migrate(target)))
-    assert.deepEqual(done.flat(), ['0001_app'])
+    assert.deepEqual(done.flat(), names)
     await assertServiceWorks(serviceUrl)
   }
 })
@@ -145,7 +161,7 @@ test('without the right to make roles it says what an administrator has to run, 
   assert.deepEqual(statements.join(' ').split(/; ?/).filter(Boolean), roleStatements(owner, service.role))
   assert.equal((await query(ownerUrl, `select from pg_namespace where nspname = 'app'`)).length, 0)
   for (const statement of statements) await query(postgres.url, statement)
-  assert.deepEqual(await migrate(target), ['0001_app'])
+  assert.deepEqual(await migrate(target), names)
   await assertServiceWorks(serviceUrl)
 })
 
@@ -185,14 +201,17 @@ test('every constraint and index has a name that we chose', async () => {
   const constraints = await query(
     ownerUrl,
     `select conname as name, relname as table_name from pg_constraint join pg_class on pg_class.oid = conrelid
-     where connamespace = 'app'::regnamespace and contype <> 'n' and relname not like 'migrations%'`,
+     where connamespace in ('app'::regnamespace, 'mail'::regnamespace) and contype <> 'n' and relname not like 'migrations%'`,
   )
   assert.ok(constraints.length > 40)
   for (const { name, table_name } of constraints)
     assert.match(String(name), new RegExp(`^${table_name}_(pkey|([a-z0-9]+_)+(key|check|fkey))$`))
   // PostgreSQL's own choice for a second one of a kind ends in a number
   for (const { name } of constraints) assert.doesNotMatch(String(name), /_(check|key|fkey)\d+$/)
-  const indexes = await query(ownerUrl, `select indexname as name from pg_indexes where schemaname = 'app'`)
+  const indexes = await query(
+    ownerUrl,
+    `select indexname as name from pg_indexes where schemaname in ('app', 'mail')`,
+  )
   for (const { name } of indexes) assert.match(String(name), /_(pkey|key|idx)$/)
 })
 
@@ -208,7 +227,7 @@ test('npm run migrate takes the owner from its own URL and the service from the 
   const { ownerUrl, serviceUrl } = await newPlace()
   const script = new URL('../src/migrate.ts', import.meta.url).pathname
   const env = { ...process.env, DATABASE_URL: serviceUrl, MIGRATION_DATABASE_URL: ownerUrl }
-  assert.equal((await run(process.execPath, [script], { env })).stdout, 'Applied 0001_app.\n')
+  assert.equal((await run(process.execPath, [script], { env })).stdout, `Applied ${names.join(', ')}.\n`)
   await assertServiceWorks(serviceUrl)
   assert.equal((await run(process.execPath, [script], { env })).stdout, 'The schema is current.\n')
 })

@@ -214,7 +214,18 @@ test('neither role of the service logs in, and neither owns more than the functi
   )
   assert.deepEqual(
     owned.map(({ name }) => name),
-    ['drop_unlisted_verifiers', 'set_verifiers'],
+    [
+      'alias',
+      'decoy',
+      'domain',
+      'drop_unlisted_verifiers',
+      'mailbox',
+      'offers_cram_md5',
+      'passdb',
+      'sender_login',
+      'set_verifiers',
+      'userdb',
+    ],
   )
 })
 
