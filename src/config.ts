@@ -25,6 +25,8 @@ export interface Config {
   readonly authIssuer: string | undefined
   readonly authAudience: string | undefined
   readonly authDomainsClaim: string
+  readonly doveadmUrl: string | undefined
+  readonly doveadmKeyFile: string | undefined
 }
 
 /** Everything that is wrong with the environment, a sentence each. */
@@ -68,6 +70,7 @@ function findContradictions(env: Record<string, string | undefined>, values: Rec
   const both = [
     ['TLS_CERT_FILE', 'TLS_KEY_FILE'],
     ['AUTH_ISSUER', 'AUTH_AUDIENCE'],
+    ['DOVEADM_URL', 'DOVEADM_KEY_FILE'],
   ] as const
   for (const [one, other] of both) {
     if (env[one] && !env[other]) mistakes.push(`${one} needs ${other} beside it.`)
@@ -105,5 +108,7 @@ function toConfig(env: Environment): Config {
     authIssuer: env.AUTH_ISSUER,
     authAudience: env.AUTH_AUDIENCE,
     authDomainsClaim: env.AUTH_DOMAINS_CLAIM,
+    doveadmUrl: env.DOVEADM_URL,
+    doveadmKeyFile: env.DOVEADM_KEY_FILE,
   }
 }

@@ -2,6 +2,7 @@ import { readdir, readFile } from 'node:fs/promises'
 import { Kysely, PostgresDialect, sql } from 'kysely'
 import { type Migration, Migrator } from 'kysely/migration'
 import pg from 'pg'
+import { grantJobs, migrateJobs } from './jobs/migrations.ts'
 import { prepareRoles, type ServiceLogin, serviceRole, withClient } from './roles.ts'
 
 const folder = new URL('../migrations/', import.meta.url)
@@ -22,7 +23,10 @@ export async function migrate({ ownerUrl, service }: MigrationTarget): Promise<s
     await requireServer(client)
     await client.query('select pg_advisory_lock($1)', [migrationLock]) // let go when the connection ends
     await prepareRoles(client, service ?? { role: client.user ?? '' })
-    return runMigrations(ownerUrl)
+    const done = await runMigrations(ownerUrl)
+    await migrateJobs(ownerUrl)
+    await grantJobs(client)
+    return done
   })
 }
 

@@ -6,6 +6,7 @@ import type { Config } from './config.ts'
 import { type Db, openDatabase } from './database.ts'
 import { openPlace } from './database-place.ts'
 import { createIssuer } from './issuer.ts'
+import { startWorker } from './jobs/worker.ts'
 import { loadOrCreateKeys } from './keys.ts'
 import { claimInstallation } from './server/store.ts'
 import { createWorkQueue } from './work-queue.ts'
@@ -45,6 +46,9 @@ export async function startService(config: Config, log: Logger): Promise<Running
       publicUrl: config.publicUrl,
       fastify: { loggerInstance: log, ...(await httpOptions(config)) },
     })
+    const worker = startWorker(place.serviceUrl, config, log)
+    const stopWorker = () => worker.stop()
+    app.addHook('onClose', stopWorker)
     const url = await app.listen({ host: config.host, port: config.port })
     return { url, notes: place.notes, stop: () => stopInOrder(app, stopDatabase) }
   } catch (error) {

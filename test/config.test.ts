@@ -38,6 +38,8 @@ test('an empty environment gives the defaults', () => {
     authIssuer: undefined,
     authAudience: undefined,
     authDomainsClaim: 'mailwright_domains',
+    doveadmUrl: undefined,
+    doveadmKeyFile: undefined,
   } satisfies Config)
 })
 
@@ -64,6 +66,8 @@ test('every variable is read', () => {
     AUTH_ISSUER: 'https://login.example.org/realms/a/',
     AUTH_AUDIENCE: 'mailwright',
     AUTH_DOMAINS_CLAIM: 'https://example.org/domains',
+    DOVEADM_URL: 'https://mail.example.org:8443',
+    DOVEADM_KEY_FILE: pem,
   })
   assert.deepEqual(config, {
     host: '0.0.0.0',
@@ -82,6 +86,8 @@ test('every variable is read', () => {
     authIssuer: 'https://login.example.org/realms/a/',
     authAudience: 'mailwright',
     authDomainsClaim: 'https://example.org/domains',
+    doveadmUrl: 'https://mail.example.org:8443',
+    doveadmKeyFile: pem,
   } satisfies Config)
 })
 
@@ -107,6 +113,8 @@ describe('variables that go together', () => {
     [{ TLS_KEY_FILE: pem }, /^TLS_KEY_FILE needs TLS_CERT_FILE/],
     [{ AUTH_ISSUER: 'https://a.example' }, /^AUTH_ISSUER needs AUTH_AUDIENCE/],
     [{ AUTH_AUDIENCE: 'a' }, /^AUTH_AUDIENCE needs AUTH_ISSUER/],
+    [{ DOVEADM_URL: 'https://a.example' }, /^DOVEADM_URL needs DOVEADM_KEY_FILE/],
+    [{ DOVEADM_KEY_FILE: pem }, /^DOVEADM_KEY_FILE needs DOVEADM_URL/],
     [{ MIGRATION_DATABASE_URL: 'postgres://a/b' }, /^MIGRATION_DATABASE_URL needs DATABASE_URL/],
   ]
   for (const [env, message] of cases) {

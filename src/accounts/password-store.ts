@@ -1,6 +1,7 @@
 import { sql } from 'kysely'
 import type { Db, Tx } from '../database.ts'
 import { meets, type Precondition } from '../etag.ts'
+import { endSessions } from '../jobs/queue.ts'
 import { problem } from '../problems.ts'
 import type { Subject } from '../subject.ts'
 import type { AccountName } from './name.ts'
@@ -53,7 +54,8 @@ export async function setPassword(
 ) {
   const { name, visible, precondition } = target
   const ofDomain = await lockDomainList(tx, name)
-  assertSame(await lockAccount(tx, name, visible, precondition), ground)
+  const before = await lockAccount(tx, name, visible, precondition)
+  assertSame(before, ground)
   const listed = ofDomain ?? (await readServerList(tx))
   const verifiers = derived.filter(({ mechanism }) => mechanism === 'ARGON2ID' || listed.includes(mechanism))
   const { version } = await tx
@@ -70,6 +72,7 @@ export async function setPassword(
   const kinds = verifiers.map((one) => one.mechanism)
   const texts = verifiers.map((one) => one.verifier)
   await sql`select app.set_verifiers(${name}, ${kinds}, ${texts})`.execute(tx)
+  if (before.mailbox !== null) await endSessions(tx, before.mailbox)
   return version
 }
 

@@ -1,6 +1,7 @@
 import { type Expression, type SqlBool, sql, type Updateable } from 'kysely'
 import type { Authentication, Database, Db, Tx } from '../database.ts'
 import { meets, type Precondition } from '../etag.ts'
+import { endSessions } from '../jobs/queue.ts'
 import { sameMembers } from '../merge-patch.ts'
 import { type Conflict, problem } from '../problems.ts'
 import type { Subject } from '../subject.ts'
@@ -167,6 +168,7 @@ export async function updateAccount(
     .where('name', '=', name)
     .returning(columns)
     .executeTakeFirstOrThrow()
+  if (after.disabled && !before.disabled && before.mailbox !== null) await endSessions(tx, before.mailbox)
   return { ...after, mailbox: before.mailbox }
 }
 

@@ -111,5 +111,15 @@ export const Environment = Type.Object({
     (value) => !hasControl(value),
     { default: 'mailwright_domains' },
   ),
+  DOVEADM_URL: Type.Optional(
+    text(
+      'an https URL (http only for loopback)',
+      "Dovecot's administration interface, to end the sessions of whoever may no longer log in. Default: that of `npm run mail` on this machine.",
+      isIssuer,
+    ),
+  ),
+  DOVEADM_KEY_FILE: Type.Optional(
+    text('a file that can be read', 'The key of DOVEADM_URL (doveadm_api_key).', isReadableFile),
+  ),
 })
 export type Environment = Static<typeof Environment>

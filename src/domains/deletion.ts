@@ -1,6 +1,7 @@
 import { sql } from 'kysely'
 import type { Tx } from '../database.ts'
 import { type Precondition, requireVersion } from '../etag.ts'
+import { endSessions } from '../jobs/queue.ts'
 import { problem, problemAt } from '../problems.ts'
 import type { DomainName } from './name.ts'
 import type { DomainDeleteQuery } from './schemas.ts'
@@ -19,6 +20,7 @@ export async function deleteDomain(tx: Tx, deletion: DomainDeletion): Promise<vo
   const { active, deleted } = await countStates(tx, name)
   assertMeant(deletion, active)
   const accountsGo = accounts === 'delete'
+  if (active > 0) await endSessions(tx, `*@${name}`)
   if (purge || active + deleted === 0) await purgeDomain(tx, name, accountsGo)
   else await setDeleted(tx, name, accountsGo)
 }

@@ -1,6 +1,7 @@
 import { type Insertable, type Selectable, sql, type Updateable } from 'kysely'
 import type { Database, Db, Tx } from '../database.ts'
 import { type Precondition, requireVersion } from '../etag.ts'
+import { endSessions } from '../jobs/queue.ts'
 import { sameMembers } from '../merge-patch.ts'
 import { problem } from '../problems.ts'
 import type { Subject } from '../subject.ts'
@@ -131,6 +132,7 @@ export async function updateDomain(tx: Tx, { name, changes, precondition }: Doma
   const before = await lockDomain(tx, name)
   requireVersion(precondition, before.version)
   const row = sameMembers(before, changes) ? before : await writeDomain(tx, name, changes)
+  if (row.locked && !before.locked) await endSessions(tx, `*@${name}`)
   if (removesMechanism(before, row)) await dropUnlistedVerifiers(tx, name)
   const counts = await countMailboxes(tx, [name])
   return { row, mailboxCount: counts.get(name) ?? 0 }

@@ -3,6 +3,7 @@ import type { AccountName } from '../accounts/name.ts'
 import type { Db, Tx } from '../database.ts'
 import type { DomainName } from '../domains/name.ts'
 import { meets, type Precondition } from '../etag.ts'
+import { endSessionsJob } from '../jobs/queue.ts'
 import { problem } from '../problems.ts'
 import type { Subject } from '../subject.ts'
 import { isMailboxId, lookUpAddress } from './address.ts'
@@ -76,6 +77,7 @@ export async function updateMailbox(
   const { locked, quota_bytes } = changes
   const toLocked = locked === undefined ? sql`m.locked` : sql`${locked}::boolean`
   const toQuota = quota_bytes === undefined ? sql`m.quota_bytes` : sql`${quota_bytes}::bigint`
+  const ended = sql<string>`m.name || '@' || m.domain`
   const { rows } = await sql<MailboxRow>`
     with m as (
       update app.mailboxes as m
@@ -83,8 +85,10 @@ export async function updateMailbox(
       where ${isTarget(target)} and m.state = 'active' and ${hasVersion(target.precondition)}
         and (m.locked, m.quota_bytes) is distinct from (${toLocked}, ${toQuota})
       returning ${writtenColumns}
+    ), ended as materialized (
+      select ${endSessionsJob(ended)} from m where ${locked === true}
     )
-    select ${viewColumns} from m ${viewJoins}`.execute(db)
+    select ${viewColumns}, (select count(*) from ended) from m ${viewJoins}`.execute(db)
   return rows[0] ?? unchanged(db, target)
 }
 
@@ -103,14 +107,14 @@ export async function deleteMailbox(db: Db, target: MailboxTarget, accountGoes: 
         purge_at = now() + make_interval(days => s.deleted_retention_days)
       from app.settings as s
       where ${isTarget(target)} and m.state = 'active' and ${hasVersion(target.precondition)}
-      returning m.name
+      returning m.name, m.domain
     ), a as (
       update app.accounts as a
       set state = 'deleted', version = gen_random_uuid(), updated_at = now()
       from m
       where a.name = m.name and (${accountGoes} or a.authentication = 'password_file')
     )
-    select from m`.execute(db)
+    select ${endSessionsJob(sql`m.name || '@' || m.domain`)} from m`.execute(db)
   if (rows.length === 0) await refuse(db, target, ['active'])
 }
 
@@ -129,7 +133,7 @@ export async function purgeMailbox(tx: Tx, target: MailboxTarget, accountGoes: b
       delete from app.accounts as a using m
       where a.name = m.name and (${accountGoes} or a.state = 'deleted' or a.authentication = 'password_file')
     )
-    select from m`.execute(tx)
+    select ${endSessionsJob(sql`m.name || '@' || m.domain`)} from m`.execute(tx)
   if (rows.length === 0) await refuse(tx, target, ['active', 'deleted'])
   if (deletedDomain !== undefined) await removeEmptyDomain(tx, deletedDomain)
 }

@@ -5,9 +5,12 @@ import { join } from 'node:path'
 import { after } from 'node:test'
 import type { FastifyInstance } from 'fastify'
 import pg from 'pg'
+import pino from 'pino'
 import { buildApp } from '../../src/app.ts'
 import { type Db, openDatabase } from '../../src/database.ts'
 import type { DomainName } from '../../src/domains/name.ts'
+import type { DoveadmConfig } from '../../src/jobs/tasks.ts'
+import { startWorker } from '../../src/jobs/worker.ts'
 import { type InstallationKeys, loadOrCreateKeys } from '../../src/keys.ts'
 import { type Scope, scopes } from '../../src/scopes.ts'
 import { createWorkQueue, type WorkQueue } from '../../src/work-queue.ts'
@@ -35,8 +38,11 @@ export interface Service {
   as(caller?: Caller): Promise<Client>
 }
 
-/** A database of its own, cloned from the template, and the service on a free port. Both end with the test file. */
-export async function startService(): Promise<Service> {
+/**
+ * A database of its own, cloned from the template, and the service on a free port, where `jobs` is given with a worker
+ * beside it. All of it ends with the test file.
+ */
+export async function startService({ jobs }: { jobs?: DoveadmConfig } = {}): Promise<Service> {
   const database = await cloneDatabase()
   const folder = await mkdtemp(join(tmpdir(), 'mailwright-test-'))
   const keys = await loadOrCreateKeys(join(folder, 'token-key.json'))
@@ -52,7 +58,9 @@ export async function startService(): Promise<Service> {
     fastify: { logger: { level: 'trace', stream: { write: (line: string) => void log.push(line) } } },
   })
   const url = await app.listen({ port: 0, host: '127.0.0.1' })
+  const worker = jobs && startWorker(database.serviceUrl, jobs, pino({ level: 'silent' }))
   after(async () => {
+    await worker?.stop()
     await app.close()
     await db.destroy()
     await admin.end()

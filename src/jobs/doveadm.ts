@@ -1,0 +1,56 @@
+import { readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import type { Config } from '../config.ts'
+
+/** Dovecot's administration interface (doveadm HTTP API). */
+export interface Doveadm {
+  url: string
+  key: string
+}
+
+/** What the interface answers to one command. */
+export type Answer = { ok: true; result: unknown } | { ok: false; exitCode: number }
+
+const timeoutMs = 10_000
+
+/**
+ * Where it is: DOVEADM_URL and DOVEADM_KEY_FILE, else what `npm run mail` left in the data folder. Asked anew each
+ * time, since the mail servers may be started later. undefined = there are none to tell.
+ */
+export async function findDoveadm(
+  config: Pick<Config, 'dataDir' | 'doveadmUrl' | 'doveadmKeyFile'>,
+): Promise<Doveadm | undefined> {
+  const { doveadmUrl, doveadmKeyFile, dataDir } = config
+  if (doveadmUrl !== undefined && doveadmKeyFile !== undefined) {
+    return { url: doveadmUrl, key: (await readFile(doveadmKeyFile, 'utf8')).trim() }
+  }
+  const text = await readFile(join(dataDir, 'doveadm.json'), 'utf8').catch(() => undefined)
+  return text === undefined ? undefined : (JSON.parse(text) as Doveadm)
+}
+
+/** Runs one command. Throws when the interface is away or refuses the key, so that a job is tried again. */
+export async function doveadm({ url, key }: Doveadm, command: string, parameters: object): Promise<Answer> {
+  const response = await fetch(new URL('/doveadm/v1', url), {
+    method: 'POST',
+    redirect: 'error',
+    signal: AbortSignal.timeout(timeoutMs),
+    headers: {
+      authorization: `X-Dovecot-API ${Buffer.from(key).toString('base64')}`,
+      'content-type': 'application/json',
+    },
+    body: JSON.stringify([[command, parameters, 'mailwright']]),
+  })
+  if (!response.ok) throw new Error(`Dovecot's administration interface answers ${response.status}`)
+  return parseAnswer(await response.json(), command)
+}
+
+function parseAnswer(body: unknown, command: string): Answer {
+  const [kind, content] = (Array.isArray(body) ? (body[0] ?? []) : []) as [
+    string?,
+    { exitCode?: number; type?: string }?,
+  ]
+  if (kind === 'doveadmResponse') return { ok: true, result: content }
+  if (kind === 'error' && typeof content?.exitCode === 'number')
+    return { ok: false, exitCode: content.exitCode }
+  throw new Error(`doveadm ${command}: ${content?.type ?? 'an answer that is none'}`)
+}
