@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Logger, type Runner, run } from 'graphile-worker'
+import pg from 'pg'
 import type { Logger as Log } from '../service.ts'
 import { type DoveadmConfig, endSessions } from './tasks.ts'
 
@@ -8,19 +9,21 @@ export interface Worker {
   stop(): Promise<void>
 }
 
-const concurrency = 4
+const concurrency = 3
+const poolSize = concurrency + 1 // one listens
 const pollMs = 2_000 // for what was scheduled; a new job is told by NOTIFY
 const againMs = 1_000
 
 /** Works off the jobs for as long as the service runs, on every replica; each job is done by one of them. */
 export function startWorker(databaseUrl: string, config: DoveadmConfig, log: Log): Worker {
   const stopping = new AbortController()
+  const pool = openPool(databaseUrl)
   let runner: Runner | undefined
 
   const loop = (async () => {
     while (!stopping.signal.aborted) {
       try {
-        runner = await start(databaseUrl, config, log)
+        runner = await start(pool, config, log)
         if (stopping.signal.aborted) await runner.stop()
         await runner.promise
       } catch (error) {
@@ -33,23 +36,30 @@ export function startWorker(databaseUrl: string, config: DoveadmConfig, log: Log
   return {
     async stop() {
       stopping.abort()
-      await runner?.stop().catch(() => {})
+      await runner?.stop().catch(() => {}) // it may have stopped by itself
       await loop
+      await pool.end()
     },
   }
 }
 
-function start(connectionString: string, config: DoveadmConfig, log: Log): Promise<Runner> {
+/** A connection that breaks between two statements of the queue would end the process without a listener of its own. */
+function openPool(connectionString: string): pg.Pool {
+  const pool = new pg.Pool({ connectionString, max: poolSize, application_name: 'mailwright jobs' })
+  pool.on('error', () => {})
+  pool.on('connect', (client) => client.on('error', () => {}))
+  return pool
+}
+
+function start(pgPool: pg.Pool, config: DoveadmConfig, log: Log): Promise<Runner> {
   return run({
-    connectionString,
+    pgPool,
     concurrency,
     pollInterval: pollMs,
     noHandleSignals: true,
-    maxPoolSize: 3,
     crontab: '',
     logger: new Logger(
-      () => (level, message) =>
-        log[level === 'warning' ? 'warn' : level === 'error' ? 'warn' : 'debug'](message),
+      () => (level, message) => log[level === 'error' || level === 'warning' ? 'warn' : 'debug'](message),
     ),
     taskList: { 'end-sessions': (payload) => endSessions(config, payload) },
   })
