@@ -11,6 +11,7 @@ import { bodies } from './bodies.ts'
 import type { Db } from './database.ts'
 import { domains } from './domains/routes.ts'
 import { domainSchemas } from './domains/schemas.ts'
+import { DomainStatistics, domainStatistics } from './domains/statistics.ts'
 import { drain } from './drain.ts'
 import { Health, health } from './health.ts'
 import { mailboxEnsure } from './mailboxes/ensure-routes.ts'
@@ -40,6 +41,7 @@ const schemas = [
   ...problemSchemas,
   Health,
   ...domainSchemas,
+  DomainStatistics,
   ...accountSchemas,
   ...mailboxSchemas,
   ...serverSchemas,
@@ -68,6 +70,7 @@ export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
       api.addHook('onRoute', refuseUnknownQuery)
       await api.register(auth, options.auth)
       await api.register(domains, { prefix: '/domains', db })
+      await api.register(domainStatistics, { prefix: '/domains', db })
       await api.register(mailboxes, { prefix: '/mailboxes', db, derivations })
       await api.register(mailboxList, { prefix: '/mailboxes', db })
       await api.register(mailboxEnsure, { prefix: '/mailboxes', db, derivations })

@@ -81,6 +81,10 @@ async function purgeDomain(tx: Tx, name: DomainName, accountsGo: boolean): Promi
       delete from app.mailboxes where domain = ${name} returning name
     ), addresses_gone as (
       delete from app.addresses where domain = ${name}
+    ), usage_gone as (
+      delete from mail.usage as u using gone where u.username = gone.name || '@' || ${name}
+    ), logins_gone as (
+      delete from mail.last_login as l using gone where l.username = gone.name || '@' || ${name}
     )
     delete from app.accounts as a using gone
     where a.name = gone.name and (${accountsGo} or a.state = 'deleted' or a.authentication = 'password_file')

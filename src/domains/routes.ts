@@ -23,7 +23,7 @@ import { getDomain, insertDomain, listDomains, toDomain, updateDomain } from './
 import { parseDomainValues } from './values.ts'
 
 /** The domain that the path names; one outside the caller's domains answers like one that is not there. */
-function requested(subject: Subject, text: string): DomainName {
+export function requested(subject: Subject, text: string): DomainName {
   const name = lookUpDomainName(text)
   if (!mayTouch(subject, name)) throw problem('domain-not-found')
   return name

@@ -3,6 +3,7 @@ import { Logger, type Runner, run } from 'graphile-worker'
 import pg from 'pg'
 import type { Logger as Log } from '../service.ts'
 import { type DoveadmConfig, endSessions } from './tasks.ts'
+import { reconcileUsage } from './usage.ts'
 
 export interface Worker {
   /** Lets the jobs in hand finish. */
@@ -57,10 +58,13 @@ function start(pgPool: pg.Pool, config: DoveadmConfig, log: Log): Promise<Runner
     concurrency,
     pollInterval: pollMs,
     noHandleSignals: true,
-    crontab: '',
+    crontab: '* * * * * reconcile-usage ?max=2', // every minute, one of the replicas
     logger: new Logger(
       () => (level, message) => log[level === 'error' || level === 'warning' ? 'warn' : 'debug'](message),
     ),
-    taskList: { 'end-sessions': (payload) => endSessions(config, payload) },
+    taskList: {
+      'end-sessions': (payload) => endSessions(config, payload),
+      'reconcile-usage': (_payload, { query }) => reconcileUsage(config, query),
+    },
   })
 }

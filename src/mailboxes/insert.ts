@@ -6,7 +6,7 @@ import { countMailboxes } from '../domains/mailbox-counts.ts'
 import { findDomainForUpdate } from '../domains/store.ts'
 import type { Address } from './address.ts'
 import { assertWithinLimit } from './ground.ts'
-import { type MailboxRow, viewColumns, writtenColumns } from './view.ts'
+import { type MailboxRow, usageJoins, viewColumns, writtenColumns } from './view.ts'
 
 export interface NewMailbox {
   address: Address
@@ -67,6 +67,7 @@ async function insertInto(
       returning ${writtenColumns}
     ) ${linked ? sql`` : newAccount(mailbox)}
     select ${viewColumns} from m join a on a.name = m.name join d on d.name = m.domain cross join app.settings as s
+    ${usageJoins}
   `.execute(db)
   return rows[0]
 }

@@ -22,6 +22,15 @@ import {
 } from '../schemas.ts'
 import { Credentials, credentialSchemas } from './credentials.ts'
 
+const Usage = strict(
+  {
+    bytes: bytes('What its messages hold, in bytes.'),
+    messages: Type.Integer({ minimum: 0 }),
+    updated_at: nullable(Timestamp),
+  },
+  { $id: 'Usage', description: 'As the mail servers counted it last; null = nothing was ever delivered.' },
+)
+
 const MailboxAccount = strict(
   {
     name: Type.String(),
@@ -51,6 +60,8 @@ const example = {
   login_blocked_by: [],
   quota_bytes: null,
   effective_quota_bytes: 0,
+  usage: { bytes: 48213, messages: 12, updated_at: '2026-11-24T08:00:00.000Z' },
+  last_login_at: '2026-11-24T08:00:00.000Z',
   state: 'active',
   purge_at: null,
   credentials: {
@@ -81,6 +92,8 @@ const members = {
   }),
   quota_bytes: QuotaBytes,
   effective_quota_bytes: bytes('In force, in bytes; 0 = unlimited.'),
+  usage: ref(Usage),
+  last_login_at: nullable(Timestamp),
   state: oneOf(['active', 'deleted']),
   purge_at: nullable(Timestamp),
   credentials: ref(Credentials),
@@ -205,6 +218,7 @@ export type MailboxDeleteQuery = Static<typeof MailboxDeleteQuery>
 
 export const mailboxSchemas = [
   ...credentialSchemas,
+  Usage,
   MailboxAccount,
   Mailbox,
   MailboxCreated,

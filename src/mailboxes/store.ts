@@ -129,6 +129,10 @@ export async function purgeMailbox(tx: Tx, target: MailboxTarget, accountGoes: b
       returning m.name, m.domain
     ), x as (
       delete from app.addresses as x using m where x.name = m.name and x.domain = m.domain
+    ), u as (
+      delete from mail.usage as u using m where u.username = m.name || '@' || m.domain
+    ), l as (
+      delete from mail.last_login as l using m where l.username = m.name || '@' || m.domain
     ), a as (
       delete from app.accounts as a using m
       where a.name = m.name and (${accountGoes} or a.state = 'deleted' or a.authentication = 'password_file')

@@ -20,9 +20,13 @@ export interface MailboxRow extends CredentialFacts {
   external_id: string | null
   domain_locked: boolean
   effective_quota_bytes: number
+  usage_bytes: number | null
+  usage_messages: number | null
+  usage_updated_at: Date | null
+  last_login_at: Date | null
 }
 
-/** The columns of MailboxRow, over the sources m (mailboxes), a (accounts), d (domains) and s (settings). */
+/** The columns of MailboxRow, over the sources m (mailboxes), a (accounts), d (domains), s (settings), u and l. */
 export const viewColumns = sql`
   m.name || '@' || m.domain as address, m.id, m.name, m.domain, m.state, m.locked, m.quota_bytes, m.purge_at,
   m.version, m.created_at, m.updated_at,
@@ -34,13 +38,21 @@ export const viewColumns = sql`
   coalesce(s.pop3s_port, 995) as pop3s_port,
   coalesce(s.imaps_port, 993) as imaps_port,
   coalesce(s.submission_port, 587) as submission_port,
-  s.require_secure_password`
+  s.require_secure_password,
+  u.bytes as usage_bytes, u.messages as usage_messages, u.updated_at as usage_updated_at,
+  to_timestamp(l.at_epoch) as last_login_at`
+
+/** What the mail servers have written down about m: how much it holds (u) and when somebody last logged in (l). */
+export const usageJoins = sql`
+  left join mail.usage as u on u.username = m.name || '@' || m.domain
+  left join mail.last_login as l on l.username = m.name || '@' || m.domain`
 
 /** What stands beside a source m of mailboxes. */
 export const viewJoins = sql`
   join app.accounts as a on a.name = m.name
   join app.domains as d on d.name = m.domain
-  cross join app.settings as s`
+  cross join app.settings as s
+  ${usageJoins}`
 
 /** The columns of a mailbox that a writing statement has to return for `viewColumns`. */
 export const writtenColumns = sql`
@@ -65,6 +77,12 @@ export function toMailbox(row: MailboxRow): Mailbox {
     login_blocked_by: blockedBy(row),
     quota_bytes: row.quota_bytes,
     effective_quota_bytes: row.effective_quota_bytes,
+    usage: {
+      bytes: row.usage_bytes ?? 0,
+      messages: row.usage_messages ?? 0,
+      updated_at: row.usage_updated_at,
+    },
+    last_login_at: row.last_login_at,
     state: row.state,
     purge_at: row.purge_at,
     credentials: toCredentials(row),

@@ -5,6 +5,8 @@ export interface Statistics {
   domains: number
   mailboxes: number
   accounts: number
+  messages: number
+  bytes: number
   as_of: Date
 }
 
@@ -27,6 +29,10 @@ async function count(db: Db): Promise<Omit<Statistics, 'as_of'>> {
     select
       (select count(*) from app.domains where state = 'active') as domains,
       (select count(*) from app.mailboxes where state = 'active') as mailboxes,
-      (select count(*) from app.accounts where state = 'active') as accounts`.execute(db)
+      (select count(*) from app.accounts where state = 'active') as accounts,
+      u.messages, u.bytes
+    from (
+      select coalesce(sum(messages), 0)::bigint as messages, coalesce(sum(bytes), 0)::bigint as bytes from mail.usage
+    ) as u`.execute(db)
   return rows[0]!
 }

@@ -1,0 +1,76 @@
+import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import { sql } from 'kysely'
+import Type, { type Static } from 'typebox'
+import type { Db } from '../database.ts'
+import { problem } from '../problems.ts'
+import { answer, problemResponses } from '../responses.ts'
+import { bytes, strict, Timestamp } from '../schemas.ts'
+import type { DomainName } from './name.ts'
+import { requested } from './routes.ts'
+import { DomainParams } from './schemas.ts'
+
+export const DomainStatistics = strict(
+  {
+    mailboxes: Type.Integer({ minimum: 0, description: 'Active ones.' }),
+    messages: Type.Integer({ minimum: 0, description: 'In all of them.' }),
+    bytes: bytes('In all of them.'),
+    as_of: Timestamp,
+  },
+  {
+    $id: 'DomainStatistics',
+    description: 'Of a large domain up to a minute old (`as_of`).',
+    examples: [{ mailboxes: 12, messages: 640, bytes: 9_120_334, as_of: '2026-11-24T08:00:00.000Z' }],
+  },
+)
+type DomainStatistics = Static<typeof DomainStatistics>
+
+const largeDomain = 1_000
+const freshMs = 60_000
+
+export const domainStatistics: FastifyPluginAsyncTypebox<{ db: Db }> = async (app, { db }) => {
+  const statistics = createDomainStatistics(db)
+
+  app.get(
+    '/:domain/statistics',
+    {
+      schema: {
+        operationId: 'getDomainStatistics',
+        tags: ['domains'],
+        summary: 'How many mailboxes a domain has, and what they hold',
+        security: [{ bearer: ['domains:read'] }],
+        params: DomainParams,
+        response: {
+          200: answer(DomainStatistics, 'The statistics.'),
+          ...problemResponses('domain-not-found'),
+        },
+      },
+    },
+    (request) => statistics(requested(request.subject, request.params.domain)),
+  )
+}
+
+/** Counts at each call while that is cheap; a large domain is counted once a minute. */
+function createDomainStatistics(db: Db): (name: DomainName) => Promise<DomainStatistics> {
+  const remembered = new Map<DomainName, DomainStatistics>()
+  return async (name) => {
+    for (const [known, { as_of }] of remembered) {
+      if (Date.now() - as_of.getTime() > freshMs) remembered.delete(known)
+    }
+    const counted = remembered.get(name) ?? (await count(db, name))
+    if (counted.mailboxes >= largeDomain) remembered.set(name, counted)
+    return counted
+  }
+}
+
+async function count(db: Db, name: DomainName): Promise<DomainStatistics> {
+  const { rows } = await sql<DomainStatistics>`
+    select t.mailboxes, t.messages, t.bytes, now() as as_of
+    from app.domains as d cross join lateral (
+      select count(*) as mailboxes, coalesce(sum(u.messages), 0)::bigint as messages, coalesce(sum(u.bytes), 0)::bigint as bytes
+      from app.mailboxes as m left join mail.usage as u on u.username = m.name || '@' || m.domain
+      where m.domain = d.name and m.state = 'active'
+    ) as t
+    where d.name = ${name} and d.state = 'active'`.execute(db)
+  if (rows[0]) return rows[0]
+  throw problem('domain-not-found')
+}
