@@ -163,6 +163,7 @@ test('drives what takes no password too', async () => {
   const calls: [string, () => Promise<Reply>][] = [
     ['200', () => api.get('/v1/domains')],
     ['200', () => api.get(`/v1/domains/${domain}`)],
+    ['200', () => api.get(`/v1/domains/${domain}/statistics`)],
     ['200', () => api.patch(`/v1/domains/${domain}`, { locked: true })],
     ['204', () => api.delete('/v1/domains/other.example')],
     ['200', () => api.get('/v1/mailboxes?limit=2')],

@@ -11,7 +11,10 @@ const path = '/v1/server'
 test('begins with the defaults of the document', async () => {
   const { statistics, updated_at, ...settings } = (await admin.get(path)).body
   assert.ok(Date.parse(updated_at) <= Date.now())
-  assert.deepEqual({ ...statistics, as_of: 0 }, { domains: 0, mailboxes: 0, accounts: 0, as_of: 0 })
+  assert.deepEqual(
+    { ...statistics, as_of: 0 },
+    { domains: 0, mailboxes: 0, accounts: 0, messages: 0, bytes: 0, as_of: 0 },
+  )
   assert.deepEqual(settings, {
     mail_server: 'localhost',
     pop3s_port: 995,
@@ -174,7 +177,7 @@ describe('statistics', () => {
 
   test('count what is active', async () => {
     const start = await statistics()
-    assert.deepEqual(start, { domains: 0, mailboxes: 0, accounts: 0 })
+    assert.deepEqual(start, { domains: 0, mailboxes: 0, accounts: 0, messages: 0, bytes: 0 })
     const creates: [string, object][] = [
       ...['s1.jp', 's2.jp'].map((name): [string, object] => ['domains', { name }]),
       ...['u1@s1.jp', 'u2@s1.jp', 'u3@s2.jp'].map((address): [string, object] => ['mailboxes', { address }]),
@@ -184,11 +187,11 @@ describe('statistics', () => {
       const secret = kind === 'domains' ? {} : { generate_password: true }
       assert.equal(outcome(await admin.post(`/v1/${kind}`, { ...body, ...secret })), '201')
     }
-    assert.deepEqual(await statistics(), { domains: 2, mailboxes: 3, accounts: 4 })
+    assert.deepEqual(await statistics(), { domains: 2, mailboxes: 3, accounts: 4, messages: 0, bytes: 0 })
     const deletions = ['mailboxes/u1@s1.jp', 'mailboxes/u2@s1.jp?account=delete']
     for (const one of [...deletions, 'domains/s2.jp?mailboxes=delete&expect=1'])
       assert.equal(outcome(await admin.delete(`/v1/${one}`)), '204')
-    assert.deepEqual(await statistics(), { domains: 1, mailboxes: 0, accounts: 3 })
+    assert.deepEqual(await statistics(), { domains: 1, mailboxes: 0, accounts: 3, messages: 0, bytes: 0 })
   })
 
   test('do not move the version of the settings', async () => {
