@@ -24,8 +24,15 @@ export async function findDoveadm(
   if (doveadmUrl !== undefined && doveadmKeyFile !== undefined) {
     return { url: doveadmUrl, key: (await readFile(doveadmKeyFile, 'utf8')).trim() }
   }
-  const text = await readFile(join(dataDir, 'doveadm.json'), 'utf8').catch(() => undefined)
-  return text === undefined ? undefined : (JSON.parse(text) as Doveadm)
+  const [url, key] = await Promise.all(
+    ['doveadm-url', 'doveadm-key'].map((name) => readNote(join(dataDir, name))),
+  )
+  return url && key ? { url, key } : undefined
+}
+
+async function readNote(file: string): Promise<string | undefined> {
+  const text = await readFile(file, 'utf8').catch(() => undefined)
+  return text?.trim()
 }
 
 /** Runs one command. Throws when the interface is away or refuses the key, so that a job is tried again. */

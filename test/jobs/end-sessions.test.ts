@@ -51,7 +51,8 @@ class Interface {
 const dovecot = new Interface()
 
 before(async () => {
-  await writeFile(join(dataDir, 'doveadm.json'), JSON.stringify({ url: `http://127.0.0.1:${port}`, key }))
+  await writeFile(join(dataDir, 'doveadm-url'), `http://127.0.0.1:${port}\n`)
+  await writeFile(join(dataDir, 'doveadm-key'), `${key}\n`)
   await dovecot.open()
   await admin.post('/v1/domains', { name: 'example.jp' })
 })
