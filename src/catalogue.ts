@@ -135,6 +135,11 @@ export const catalogue = {
     title: 'This is not an e-mail address this service can hold',
     help: 'An address is `name@domain`; `errors` says which part is wrong.',
   },
+  'invalid-network': {
+    status: 422,
+    title: 'This is not a network that may relay',
+    help: 'Addresses and networks such as `192.0.2.7` or `10.0.0.0/8`, at most a /8 (IPv4) or a /32 (IPv6) wide.',
+  },
   'invalid-name': {
     status: 422,
     title: 'This is not a name that an account or a mailbox can have',

@@ -13,6 +13,7 @@ interface SettingsTable {
   pop3s_port: number | null
   imaps_port: number | null
   submission_port: number | null
+  relay_networks: Generated<string[]>
   postmaster_address: string | null
   authentication: Authentication
   create_account_default: boolean

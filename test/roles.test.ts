@@ -222,6 +222,7 @@ test('neither role of the service logs in, and neither owns more than the functi
       'mailbox',
       'offers_cram_md5',
       'passdb',
+      'relay_client',
       'sender_login',
       'set_verifiers',
       'userdb',

@@ -1,6 +1,6 @@
 import { isIP } from 'node:net'
 import { resolve } from 'node:path'
-import { isDatabaseUrl, isNetwork, isPort, isReadableFile, splitList } from '../config/values.ts'
+import { isDatabaseUrl, isPort, isReadableFile } from '../config/values.ts'
 
 export interface MailConfig {
   readonly dataDir: string
@@ -14,7 +14,6 @@ export interface MailConfig {
   readonly ports: Ports
   readonly certFile: string | undefined
   readonly keyFile: string | undefined
-  readonly relayNetworks: readonly string[]
 }
 
 const portVariables = {
@@ -40,11 +39,6 @@ const checks: [names: string[], check: (value: string) => boolean, expected: str
   ],
   [['MAIL_HOST'], (value) => isIP(value) !== 0, 'an IP address'],
   [['MAIL_CERT_FILE', 'MAIL_KEY_FILE'], isReadableFile, 'a file that can be read'],
-  [
-    ['RELAY_NETWORKS'],
-    (value) => splitList(value).every(isRelayNetwork),
-    'addresses or networks (10.0.0.0/8, fd00::/32) parted by commas, none of them wider',
-  ],
 ]
 
 const pairs = [
@@ -73,17 +67,9 @@ export function readMailConfig(env: Env): MailConfig {
     ports: Object.fromEntries(ports) as Ports,
     certFile: env.MAIL_CERT_FILE ? resolve(env.MAIL_CERT_FILE) : undefined,
     keyFile: env.MAIL_KEY_FILE ? resolve(env.MAIL_KEY_FILE) : undefined,
-    relayNetworks: splitList(env.RELAY_NETWORKS ?? ''),
   }
 }
 
 function isUsablePort(value: string): boolean {
   return isPort(value) && Number(value) > 0
-}
-
-/** Whoever is in such a network sends mail to anybody, so that a slip of the pen must not open it to half the world. */
-export function isRelayNetwork(value: string): boolean {
-  const [address = '', prefix] = value.split('/')
-  const least = isIP(address) === 4 ? 8 : 32
-  return isNetwork(value) && (prefix === undefined || Number(prefix) >= least)
 }

@@ -12,6 +12,7 @@ const names = [
   'pgsql-mailbox.cf',
   'pgsql-alias.cf',
   'pgsql-sender-login.cf',
+  'pgsql-relay.cf',
 ]
 
 interface Place {
@@ -35,11 +36,6 @@ export async function preparePostfix({ deploy, etc, gid, local }: Place, values:
   const { stdout } = await promisify(execFile)('postconf', ['-c', etc, '-h', 'daemon_directory'])
   // -s: in the foreground, as a child of ours
   return { file: join(stdout.trim(), 'master'), args: ['-c', etc, '-s'], env: { MAIL_CONFIG: etc } }
-}
-
-/** Networks as Postfix writes them: an IPv6 address in brackets. */
-export function toNetworks(networks: readonly string[]): string {
-  return networks.map((one) => (one.includes(':') ? one.replace(/^[^/]+/, '[$&]') : one)).join(', ')
 }
 
 /** An inet service of master.cf. */

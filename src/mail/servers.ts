@@ -10,7 +10,7 @@ import { type Folders, makeFolders } from './folders.ts'
 import { offeredMechanisms, watchMechanisms } from './mechanisms.ts'
 import { findBase, leaveDoveadmKey } from './place.ts'
 import { waitForPorts } from './ports.ts'
-import { preparePostfix, toListener, toNetworks } from './postfix.ts'
+import { preparePostfix, toListener } from './postfix.ts'
 import { openToGroup } from './socket.ts'
 import type { Values } from './templates.ts'
 import { ensureMailUser, requireUser } from './users.ts'
@@ -123,7 +123,6 @@ async function collectValues(config: MailConfig, { database, folders, users }: P
     READ_CONNECT: toKeywords(read),
     WRITE_CONNECT: toKeywords(write),
     MESSAGE_SIZE_LIMIT: messageSizeLimit,
-    RELAY_NETWORKS: toNetworks(config.relayNetworks),
     LISTEN: host ?? '*, ::',
     SMTP_LISTEN: toListener(host, ports.smtp),
     SUBMISSION_LISTEN: toListener(host, ports.submission),

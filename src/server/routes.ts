@@ -8,6 +8,7 @@ import { parseAddress } from '../mailboxes/address.ts'
 import { answer, bodyProblemResponses, problemResponses } from '../responses.ts'
 import { IfMatch, mergePatchTypes, ref } from '../schemas.ts'
 import type { Subject } from '../subject.ts'
+import { parseRelayNetworks } from './relay-networks.ts'
 import { Server, ServerUpdate } from './schemas.ts'
 import { createStatistics } from './statistics.ts'
 import { getSettings, toServer, updateSettings } from './store.ts'
@@ -44,7 +45,7 @@ export const server: FastifyPluginAsyncTypebox<{ db: Db }> = async (app, { db })
         tags: ['server'],
         summary: 'Change settings of the installation',
         description:
-          'JSON Merge Patch (RFC 7396). Only for callers with all domains; `mail_server` needs `mailflow:write` besides.',
+          'JSON Merge Patch (RFC 7396). Only for callers with all domains; `mail_server` and `relay_networks` need `mailflow:write` besides.',
         security: [{ bearer: ['server:write'] }],
         headers: IfMatch,
         body: ref(ServerUpdate),
@@ -56,6 +57,7 @@ export const server: FastifyPluginAsyncTypebox<{ db: Db }> = async (app, { db })
             'invalid-domain-name',
             'invalid-address',
             'invalid-name',
+            'invalid-network',
             'authentication-unavailable',
           ),
         },
@@ -72,12 +74,13 @@ export const server: FastifyPluginAsyncTypebox<{ db: Db }> = async (app, { db })
 }
 
 function parseSettings(subject: Subject, body: ServerUpdate): ServerUpdate {
-  const { mail_server, postmaster_address } = body
-  if (mail_server !== undefined) requireScope(subject, 'mailflow:write')
+  const { mail_server, postmaster_address, relay_networks } = body
+  if (mail_server !== undefined || relay_networks !== undefined) requireScope(subject, 'mailflow:write')
   assertAvailable(body.authentication)
   return {
     ...body,
     ...(mail_server !== undefined && { mail_server: parseHostName(mail_server, '/mail_server') }),
+    ...(relay_networks !== undefined && { relay_networks: parseRelayNetworks(relay_networks) }),
     ...(typeof postmaster_address === 'string' && {
       postmaster_address: parseAddress(postmaster_address, '/postmaster_address').address,
     }),

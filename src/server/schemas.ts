@@ -18,6 +18,11 @@ const settings = {
   pop3s_port: port('POP3 inside TLS', 995),
   imaps_port: port('IMAP inside TLS', 993),
   submission_port: port('submission with STARTTLS', 587),
+  relay_networks: Type.Array(Type.String({ maxLength: 64 }), {
+    maxItems: 100,
+    description:
+      'Addresses and networks whose clients may send mail to anybody without a login; nobody else may. At most a /8 (IPv4) or a /32 (IPv6) wide. Needs `mailflow:write`.',
+  }),
   postmaster_address: nullable(
     Type.String({
       maxLength: 1024,
@@ -74,6 +79,7 @@ export const Server = strict(
         pop3s_port: 995,
         imaps_port: 993,
         submission_port: 587,
+        relay_networks: ['192.0.2.0/28'],
         postmaster_address: null,
         authentication: 'local',
         create_account_default: true,

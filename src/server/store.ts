@@ -11,6 +11,7 @@ const columns = [
   'pop3s_port',
   'imaps_port',
   'submission_port',
+  'relay_networks',
   'postmaster_address',
   'authentication',
   'create_account_default',

@@ -87,6 +87,22 @@ describe('what the mail servers refuse', { skip: cannotServeMail }, () => {
     test(what, async () => assert.match(await send(servers, message), answer))
   }
 
+  test('relaying, but for clients of the networks that the server lists', async () => {
+    const offer = async () => {
+      const dialogue = await openDialogue(servers.ports.smtp)
+      await dialogue.say('EHLO client.example')
+      await dialogue.say(`MAIL FROM:<${outsider}>`)
+      const answer = await dialogue.say('RCPT TO:<someone@faraway.example>')
+      dialogue.close()
+      return answer
+    }
+    assert.match(await offer(), /^554 5\.7\.1 .*Relay access denied/)
+    await admin.patch('/v1/server', { relay_networks: ['127.0.0.0/8'] })
+    assert.match(await offer(), /^250 2\.1\.5 /)
+    await admin.patch('/v1/server', { relay_networks: ['192.0.2.0/28'] })
+    assert.match(await offer(), /^554 5\.7\.1 .*Relay access denied/)
+  })
+
   test('submission without a login, and a login outside TLS', async () => {
     const dialogue = await openDialogue(servers.ports.submission)
     await dialogue.say('EHLO client.example')

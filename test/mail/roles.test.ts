@@ -119,7 +119,17 @@ test('functions that read verifiers belong to a role without login, and nobody b
     where p.pronamespace = 'mail'::regnamespace and p.prosecdef order by 1`)
   assert.deepEqual(
     rows.map(({ name }) => name),
-    ['alias', 'decoy', 'domain', 'mailbox', 'offers_cram_md5', 'passdb', 'sender_login', 'userdb'],
+    [
+      'alias',
+      'decoy',
+      'domain',
+      'mailbox',
+      'offers_cram_md5',
+      'passdb',
+      'relay_client',
+      'sender_login',
+      'userdb',
+    ],
   )
   for (const { name, login, callers, config } of rows) {
     assert.equal(login, false, name)

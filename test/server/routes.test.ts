@@ -20,6 +20,7 @@ test('begins with the defaults of the document', async () => {
     pop3s_port: 995,
     imaps_port: 993,
     submission_port: 587,
+    relay_networks: [],
     postmaster_address: null,
     authentication: 'local',
     create_account_default: true,
