@@ -1,4 +1,4 @@
-import { chmod, chown, mkdir } from 'node:fs/promises'
+import { chmod, chown, lstat, mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { RunAs } from '../embedded/run-as.ts'
 
@@ -29,6 +29,7 @@ const root = { uid: 0, gid: 0 }
 
 /** Makes everything that the mail servers keep, below one folder that they can pass through and nobody lists. */
 export async function makeFolders(base: string, { postfix, mail }: Owners): Promise<Folders> {
+  await assertOurs(base)
   await makeFolder(base, 0o711, root)
   const make = async (name: string, mode: number, { uid, gid }: { uid: number; gid: number }) => {
     const folder = join(base, name)
@@ -47,6 +48,15 @@ export async function makeFolders(base: string, { postfix, mail }: Owners): Prom
     mail: await make('mail', 0o700, mail),
     local: await make('local', 0o700, root),
   }
+}
+
+/** Whoever owns the folder could plant links in it, for root to write through. */
+async function assertOurs(base: string): Promise<void> {
+  const found = await lstat(base).catch(() => undefined)
+  if (found === undefined || (found.isDirectory() && found.uid === 0)) return
+  throw new Error(
+    `${base} is not a folder of root: move it away, or set MAILWRIGHT_DATA_DIR to another folder.`,
+  )
 }
 
 async function makeFolder(folder: string, mode: number, { uid, gid }: { uid: number; gid: number }) {

@@ -1,5 +1,5 @@
 import { createHash, randomBytes } from 'node:crypto'
-import { chown, mkdir, stat, writeFile } from 'node:fs/promises'
+import { mkdir, open, rename, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { makeReachableDir } from '../embedded/binaries.ts'
 import { canEnter, type RunAs } from '../embedded/run-as.ts'
@@ -29,9 +29,23 @@ export async function leaveDoveadmKey(dataDir: string, port: number): Promise<st
     ['doveadm-url', `http://127.0.0.1:${port}`],
     ['doveadm-key', key],
   ] as const) {
-    const file = join(dataDir, name)
-    await writeFile(file, `${content}\n`, { mode: 0o600 })
-    await chown(file, uid, gid) // the service may run as another user than we do
+    await leaveFile(join(dataDir, name), `${content}\n`, { uid, gid })
   }
   return key
+}
+
+/**
+ * For the owner of the folder, since the service may run as another user than we do. We are root there, so a link
+ * that somebody planted must not be followed: the file is always a new one.
+ */
+async function leaveFile(file: string, content: string, { uid, gid }: { uid: number; gid: number }) {
+  const draft = `${file}.${randomBytes(6).toString('hex')}`
+  const handle = await open(draft, 'wx', 0o600)
+  try {
+    await handle.writeFile(content)
+    await handle.chown(uid, gid)
+  } finally {
+    await handle.close()
+  }
+  await rename(draft, file)
 }
