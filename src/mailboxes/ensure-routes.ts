@@ -6,8 +6,9 @@ import { IfMatchOrNone, ref } from '../schemas.ts'
 import { isMailboxId, parseAddress } from './address.ts'
 import { type Provisioning, readMailboxRequest } from './create.ts'
 import { ensureMailbox } from './ensure.ts'
+import { MailboxParams } from './parameters.ts'
 import { creationProblems } from './routes.ts'
-import { MailboxEnsure, MailboxEnsured, MailboxParams } from './schemas.ts'
+import { MailboxEnsure, MailboxEnsured } from './schemas.ts'
 import { toMailbox } from './view.ts'
 
 /** One that exists already is no problem here. */

@@ -6,7 +6,8 @@ import { problemAt } from '../problems.ts'
 import { answer, problemResponses } from '../responses.ts'
 import type { Subject } from '../subject.ts'
 import { listMailboxes, type MailboxFilter, readAsOf } from './list.ts'
-import { MailboxList, MailboxListQuery } from './schemas.ts'
+import { MailboxListQuery } from './parameters.ts'
+import { MailboxList } from './schemas.ts'
 import { toMailbox } from './view.ts'
 
 export const mailboxList: FastifyPluginAsyncTypebox<{ db: Db }> = async (app, { db }) => {

@@ -5,14 +5,8 @@ import { answer, bodyProblemResponses, noContent, problemResponses } from '../re
 import { IfMatch, mergePatchTypes, ref } from '../schemas.ts'
 import { parseAddress } from './address.ts'
 import { createMailbox, type Provisioning, readMailboxRequest } from './create.ts'
-import {
-  Mailbox,
-  MailboxCreate,
-  MailboxCreated,
-  MailboxDeleteQuery,
-  MailboxParams,
-  MailboxUpdate,
-} from './schemas.ts'
+import { MailboxDeleteQuery, MailboxParams } from './parameters.ts'
+import { Mailbox, MailboxCreate, MailboxCreated, MailboxUpdate } from './schemas.ts'
 import { deleteMailbox, getMailbox, parseMailboxKey, purgeMailbox, updateMailbox } from './store.ts'
 import { toMailbox } from './view.ts'
 
