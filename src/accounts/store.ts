@@ -8,7 +8,7 @@ import type { Subject } from '../subject.ts'
 import type { AccountName } from './name.ts'
 import type { Account, AccountListQuery } from './schemas.ts'
 import { isKept, listedOf, verifierRows } from './verifier-rows.ts'
-import type { Mechanism, Verifier } from './verifiers.ts'
+import type { Verifier } from './verifiers.ts'
 
 const columns = [
   'accounts.name',
