@@ -27,6 +27,7 @@ export interface Config {
   readonly authDomainsClaim: string
   readonly doveadmUrl: string | undefined
   readonly doveadmKeyFile: string | undefined
+  readonly doveadmMailDir: string | undefined
 }
 
 /** Everything that is wrong with the environment, a sentence each. */
@@ -110,5 +111,6 @@ function toConfig(env: Environment): Config {
     authDomainsClaim: env.AUTH_DOMAINS_CLAIM,
     doveadmUrl: env.DOVEADM_URL,
     doveadmKeyFile: env.DOVEADM_KEY_FILE,
+    doveadmMailDir: env.DOVEADM_MAIL_DIR,
   }
 }

@@ -46,7 +46,7 @@ export async function startService(config: Config, log: Logger): Promise<Running
       publicUrl: config.publicUrl,
       fastify: { loggerInstance: log, ...(await httpOptions(config)) },
     })
-    const worker = startWorker(place.serviceUrl, config, log)
+    const worker = startWorker({ databaseUrl: place.serviceUrl, db, doveadm: config, log })
     const stopWorker = () => worker.stop()
     app.addHook('onClose', stopWorker)
     const url = await app.listen({ host: config.host, port: config.port })

@@ -40,6 +40,7 @@ test('an empty environment gives the defaults', () => {
     authDomainsClaim: 'mailwright_domains',
     doveadmUrl: undefined,
     doveadmKeyFile: undefined,
+    doveadmMailDir: undefined,
   } satisfies Config)
 })
 
@@ -68,6 +69,7 @@ test('every variable is read', () => {
     AUTH_DOMAINS_CLAIM: 'https://example.org/domains',
     DOVEADM_URL: 'https://mail.example.org:8443',
     DOVEADM_KEY_FILE: pem,
+    DOVEADM_MAIL_DIR: '/srv/mail',
   })
   assert.deepEqual(config, {
     host: '0.0.0.0',
@@ -88,6 +90,7 @@ test('every variable is read', () => {
     authDomainsClaim: 'https://example.org/domains',
     doveadmUrl: 'https://mail.example.org:8443',
     doveadmKeyFile: pem,
+    doveadmMailDir: '/srv/mail',
   } satisfies Config)
 })
 

@@ -121,5 +121,12 @@ export const Environment = Type.Object({
   DOVEADM_KEY_FILE: Type.Optional(
     text('a file that can be read', 'The key of DOVEADM_URL (doveadm_api_key).', isReadableFile),
   ),
+  DOVEADM_MAIL_DIR: Type.Optional(
+    text(
+      'an absolute path',
+      "The folder of all mail on the machine of DOVEADM_URL, to remove purged mailboxes' mail from.",
+      (value) => /^\/[^\s:?]+$/.test(value) && !value.includes('/../'),
+    ),
+  ),
 })
 export type Environment = Static<typeof Environment>

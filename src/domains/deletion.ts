@@ -1,7 +1,7 @@
 import { sql } from 'kysely'
 import type { Tx } from '../database.ts'
 import { type Precondition, requireVersion } from '../etag.ts'
-import { endSessions } from '../jobs/queue.ts'
+import { endSessions, removeMailJobs } from '../jobs/queue.ts'
 import { problem, problemAt } from '../problems.ts'
 import type { DomainName } from './name.ts'
 import type { DomainDeleteQuery } from './schemas.ts'
@@ -78,16 +78,17 @@ async function purgeDomain(tx: Tx, name: DomainName, accountsGo: boolean): Promi
   await tx.selectFrom('mailboxes').select('name').where('domain', '=', name).forUpdate().execute()
   await sql`
     with gone as (
-      delete from app.mailboxes where domain = ${name} returning name
+      delete from app.mailboxes where domain = ${name} returning name, id
     ), addresses_gone as (
       delete from app.addresses where domain = ${name}
     ), usage_gone as (
       delete from mail.usage as u using gone where u.username = gone.name || '@' || ${name}
     ), logins_gone as (
       delete from mail.last_login as l using gone where l.username = gone.name || '@' || ${name}
+    ), accounts_gone as (
+      delete from app.accounts as a using gone
+      where a.name = gone.name and (${accountsGo} or a.state = 'deleted' or a.authentication = 'password_file')
     )
-    delete from app.accounts as a using gone
-    where a.name = gone.name and (${accountsGo} or a.state = 'deleted' or a.authentication = 'password_file')
-  `.execute(tx)
+    select ${removeMailJobs(sql`gone.id`, sql`gone.name || '@' || ${name}`)} from gone`.execute(tx)
   await tx.deleteFrom('domains').where('name', '=', name).execute()
 }

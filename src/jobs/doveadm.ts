@@ -6,7 +6,13 @@ import type { Config } from '../config.ts'
 export interface Doveadm {
   url: string
   key: string
+  /** The folder of all mail, on Dovecot's machine; undefined: nobody has said. */
+  mailDir: string | undefined
 }
+
+/** Where to look for it. */
+export type DoveadmConfig = Pick<Config, 'dataDir'> &
+  Partial<Pick<Config, 'doveadmUrl' | 'doveadmKeyFile' | 'doveadmMailDir'>>
 
 /** What the interface answers to one command. */
 export type Answer = { ok: true; result: unknown } | { ok: false; exitCode: number }
@@ -14,20 +20,19 @@ export type Answer = { ok: true; result: unknown } | { ok: false; exitCode: numb
 const timeoutMs = 10_000
 
 /**
- * Where it is: DOVEADM_URL and DOVEADM_KEY_FILE, else what `npm run mail` left in the data folder. Asked anew each
+ * Where it is: DOVEADM_URL and its companions, else what `npm run mail` left in the data folder. Asked anew each
  * time, since the mail servers may be started later. undefined = there are none to tell.
  */
-export async function findDoveadm(
-  config: Pick<Config, 'dataDir' | 'doveadmUrl' | 'doveadmKeyFile'>,
-): Promise<Doveadm | undefined> {
-  const { doveadmUrl, doveadmKeyFile, dataDir } = config
+export async function findDoveadm(config: DoveadmConfig): Promise<Doveadm | undefined> {
+  const { doveadmUrl, doveadmKeyFile, doveadmMailDir, dataDir } = config
   if (doveadmUrl !== undefined && doveadmKeyFile !== undefined) {
-    return { url: doveadmUrl, key: (await readFile(doveadmKeyFile, 'utf8')).trim() }
+    const key = (await readFile(doveadmKeyFile, 'utf8')).trim()
+    return { url: doveadmUrl, key, mailDir: doveadmMailDir }
   }
-  const [url, key] = await Promise.all(
-    ['doveadm-url', 'doveadm-key'].map((name) => readNote(join(dataDir, name))),
+  const [url, key, mailDir] = await Promise.all(
+    ['doveadm-url', 'doveadm-key', 'doveadm-mail-dir'].map((name) => readNote(join(dataDir, name))),
   )
-  return url && key ? { url, key } : undefined
+  return url && key ? { url, key, mailDir } : undefined
 }
 
 async function readNote(file: string): Promise<string | undefined> {

@@ -1,7 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { Config } from '../config.ts'
-import { doveadm, findDoveadm } from './doveadm.ts'
-import type { EndSessions } from './queue.ts'
+import { type Doveadm, type DoveadmConfig, doveadm, findDoveadm } from './doveadm.ts'
+import type { EndSessions, RemoveMail } from './queue.ts'
 
 const nothingToKick = 68 // sysexits(3) EX_NOHOST: nobody of this name is logged in
 const secondLookMs = 1_000
@@ -9,20 +8,45 @@ const secondLookMs = 1_000
 /** `*` counts only as the whole local part of a domain's mask. */
 const safeMask = /^(\*|[a-z0-9_.-]+)@[a-z0-9.-]+$/
 
-export type DoveadmConfig = Pick<Config, 'dataDir' | 'doveadmUrl' | 'doveadmKeyFile'>
-
 /**
  * Ends the live sessions of whoever may no longer log in. Twice, because a login that was in flight at the first time
  * is a session at the second. Doing it again changes nothing.
  */
 export async function endSessions(config: DoveadmConfig, payload: unknown): Promise<void> {
   const { mask } = payload as EndSessions
-  if (!safeMask.test(mask)) throw new Error('the mask of the sessions to end is not one')
   const place = await findDoveadm(config)
   if (place === undefined) return
-  for (const pauseMs of [0, secondLookMs]) {
-    await sleep(pauseMs)
-    const answer = await doveadm(place, 'kick', { mask: [mask] })
-    if (!answer.ok && answer.exitCode !== nothingToKick) throw new Error(`kick ended with ${answer.exitCode}`)
-  }
+  await kick(place, mask)
+  await sleep(secondLookMs)
+  await kick(place, mask)
+}
+
+async function kick(place: Doveadm, mask: string): Promise<void> {
+  if (!safeMask.test(mask)) throw new Error('the mask of the sessions to end is not one')
+  const answer = await doveadm(place, 'kick', { mask: [mask] })
+  if (!answer.ok && answer.exitCode !== nothingToKick) throw new Error(`kick ended with ${answer.exitCode}`)
+}
+
+/** An empty path would remove everybody's mail. */
+const folderOfMailbox = /^[0-9a-f]{2}\/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/
+const nothingThere = 75 // sysexits(3) EX_TEMPFAIL: what fsDelete says of a folder that is not there
+
+/** Removes the mail of a purged mailbox. Doing it again changes nothing. */
+export async function removeMail(config: DoveadmConfig, payload: unknown): Promise<void> {
+  const { id, mask } = payload as RemoveMail
+  const place = await findDoveadm(config)
+  if (place === undefined) return
+  const path = `${id.slice(0, 2)}/${id}`
+  if (!folderOfMailbox.test(path)) throw new Error('this is not the folder of a mailbox')
+  await kick(place, mask)
+  if (!place.mailDir) throw new Error('DOVEADM_MAIL_DIR does not say where the mail is')
+  const fsArgs = `dirs:prefix=${place.mailDir}/`
+  const answer = await doveadm(place, 'fsDelete', {
+    recursive: true,
+    fsDriver: 'posix',
+    fsArgs,
+    path: [path],
+  })
+  if (!answer.ok && answer.exitCode !== nothingThere)
+    throw new Error(`fsDelete ended with ${answer.exitCode}`)
 }

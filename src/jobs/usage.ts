@@ -1,6 +1,5 @@
 import type pg from 'pg'
-import { type Doveadm, doveadm, findDoveadm } from './doveadm.ts'
-import type { DoveadmConfig } from './tasks.ts'
+import { type Doveadm, type DoveadmConfig, doveadm, findDoveadm } from './doveadm.ts'
 
 const batch = 200
 const settledSeconds = 5 // Dovecot writes after each change; what is still changing is looked at later

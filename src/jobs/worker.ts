@@ -1,8 +1,11 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Logger, type Runner, run } from 'graphile-worker'
 import pg from 'pg'
+import type { Db } from '../database.ts'
 import type { Logger as Log } from '../service.ts'
-import { type DoveadmConfig, endSessions } from './tasks.ts'
+import type { DoveadmConfig } from './doveadm.ts'
+import { purgeExpired } from './expired.ts'
+import { endSessions, removeMail } from './tasks.ts'
 import { reconcileUsage } from './usage.ts'
 
 export interface Worker {
@@ -15,20 +18,27 @@ const poolSize = concurrency + 1 // one listens
 const pollMs = 2_000 // for what was scheduled; a new job is told by NOTIFY
 const againMs = 1_000
 
+export interface WorkerOptions {
+  databaseUrl: string
+  db: Db
+  doveadm: DoveadmConfig
+  log: Log
+}
+
 /** Works off the jobs for as long as the service runs, on every replica; each job is done by one of them. */
-export function startWorker(databaseUrl: string, config: DoveadmConfig, log: Log): Worker {
+export function startWorker(options: WorkerOptions): Worker {
   const stopping = new AbortController()
-  const pool = openPool(databaseUrl)
+  const pool = openPool(options.databaseUrl)
   let runner: Runner | undefined
 
   const loop = (async () => {
     while (!stopping.signal.aborted) {
       try {
-        runner = await start(pool, config, log)
+        runner = await start(pool, options)
         if (stopping.signal.aborted) await runner.stop()
         await runner.promise
       } catch (error) {
-        log.warn({ reason: (error as Error).message }, 'the job worker is started again')
+        options.log.warn({ reason: (error as Error).message }, 'the job worker is started again')
       }
       await sleep(againMs, undefined, { signal: stopping.signal }).catch(() => {})
     }
@@ -52,19 +62,27 @@ function openPool(connectionString: string): pg.Pool {
   return pool
 }
 
-function start(pgPool: pg.Pool, config: DoveadmConfig, log: Log): Promise<Runner> {
+/** What is due by the clock, every minute; one of the replicas does it. */
+const crontab = `
+* * * * * reconcile-usage ?max=2
+* * * * * purge-expired ?max=2
+`
+
+function start(pgPool: pg.Pool, { db, doveadm, log }: WorkerOptions): Promise<Runner> {
   return run({
     pgPool,
     concurrency,
     pollInterval: pollMs,
     noHandleSignals: true,
-    crontab: '* * * * * reconcile-usage ?max=2', // every minute, one of the replicas
+    crontab,
     logger: new Logger(
       () => (level, message) => log[level === 'error' || level === 'warning' ? 'warn' : 'debug'](message),
     ),
     taskList: {
-      'end-sessions': (payload) => endSessions(config, payload),
-      'reconcile-usage': (_payload, { query }) => reconcileUsage(config, query),
+      'end-sessions': (payload) => endSessions(doveadm, payload),
+      'remove-mail': (payload) => removeMail(doveadm, payload),
+      'reconcile-usage': (_payload, { query }) => reconcileUsage(doveadm, query),
+      'purge-expired': () => purgeExpired(db),
     },
   })
 }

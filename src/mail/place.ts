@@ -21,13 +21,14 @@ export async function findBase(
   return base
 }
 
-/** Leaves address and key of Dovecot's administration interface where the service looks for them. */
-export async function leaveDoveadmKey(dataDir: string, port: number): Promise<string> {
+/** Leaves where the service looks for them: address and key of Dovecot's administration interface, and the folder of all mail. */
+export async function leaveDoveadmKey(dataDir: string, port: number, mailDir: string): Promise<string> {
   const key = randomBytes(24).toString('base64url')
   const { uid, gid } = await stat(dataDir)
   for (const [name, content] of [
     ['doveadm-url', `http://127.0.0.1:${port}`],
     ['doveadm-key', key],
+    ['doveadm-mail-dir', mailDir],
   ] as const) {
     await leaveFile(join(dataDir, name), `${content}\n`, { uid, gid })
   }

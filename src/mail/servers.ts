@@ -131,6 +131,6 @@ async function collectValues(config: MailConfig, { database, folders, users }: P
     IMAP_PORT: ports.imap,
     IMAPS_PORT: ports.imaps,
     DOVEADM_PORT: ports.doveadm,
-    DOVEADM_KEY: await leaveDoveadmKey(config.dataDir, ports.doveadm),
+    DOVEADM_KEY: await leaveDoveadmKey(config.dataDir, ports.doveadm, folders.mail),
   }
 }

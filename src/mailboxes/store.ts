@@ -3,7 +3,7 @@ import type { AccountName } from '../accounts/name.ts'
 import type { Db, Tx } from '../database.ts'
 import type { DomainName } from '../domains/name.ts'
 import { meets, type Precondition } from '../etag.ts'
-import { endSessionsJob } from '../jobs/queue.ts'
+import { endSessionsJob, removeMailJobs } from '../jobs/queue.ts'
 import { problem } from '../problems.ts'
 import type { Subject } from '../subject.ts'
 import { isMailboxId, lookUpAddress } from './address.ts'
@@ -20,12 +20,20 @@ export interface MailboxTarget {
   key: MailboxKey
   visible: Subject['domains']
   precondition: Precondition
+  /** Only where it is deleted and its time is over. */
+  expired?: true
 }
 
 /** The condition that finds the mailbox (source m), where the caller may see it. */
-function isTarget({ key, visible }: Pick<MailboxTarget, 'key' | 'visible'>): RawBuilder<boolean> {
+function isTarget({
+  key,
+  visible,
+  expired,
+}: Pick<MailboxTarget, 'key' | 'visible' | 'expired'>): RawBuilder<boolean> {
   const named = 'id' in key ? sql`m.id = ${key.id}` : sql`m.name = ${key.name} and m.domain = ${key.domain}`
-  return visible === '*' ? sql`${named}` : sql`${named} and m.domain = any(${visible}::text[])`
+  const own = visible === '*' ? sql`true` : sql`m.domain = any(${visible}::text[])`
+  const due = expired ? sql`m.state = 'deleted' and m.purge_at <= now()` : sql`true`
+  return sql`${named} and ${own} and ${due}`
 }
 
 // An entity tag that is no UUID was never given out, so it is left out.
@@ -126,7 +134,7 @@ export async function purgeMailbox(tx: Tx, target: MailboxTarget, accountGoes: b
   const { rows } = await sql`
     with m as (
       delete from app.mailboxes as m where ${isTarget(target)} and ${hasVersion(target.precondition)}
-      returning m.name, m.domain
+      returning m.name, m.domain, m.id
     ), x as (
       delete from app.addresses as x using m where x.name = m.name and x.domain = m.domain
     ), u as (
@@ -137,7 +145,7 @@ export async function purgeMailbox(tx: Tx, target: MailboxTarget, accountGoes: b
       delete from app.accounts as a using m
       where a.name = m.name and (${accountGoes} or a.state = 'deleted' or a.authentication = 'password_file')
     )
-    select ${endSessionsJob(sql`m.name || '@' || m.domain`)} from m`.execute(tx)
+    select ${removeMailJobs(sql`m.id`, sql`m.name || '@' || m.domain`)} from m`.execute(tx)
   if (rows.length === 0) await refuse(tx, target, ['active', 'deleted'])
   if (deletedDomain !== undefined) await removeEmptyDomain(tx, deletedDomain)
 }

@@ -9,7 +9,7 @@ import { freePort } from '../support/process.ts'
 import { startService } from '../support/service.ts'
 
 const dataDir = await mkdtemp(join(tmpdir(), 'mailwright-test-'))
-const service = await startService({ jobs: { dataDir, doveadmUrl: undefined, doveadmKeyFile: undefined } })
+const service = await startService({ jobs: { dataDir } })
 const admin = await service.as()
 const port = await freePort()
 const key = 'a key of this test'
@@ -24,9 +24,10 @@ class Interface {
       const body = JSON.parse(String(await Array.fromAsync(request).then((chunks) => Buffer.concat(chunks))))
       assert.equal(request.headers.authorization, `X-Dovecot-API ${Buffer.from(key).toString('base64')}`)
       const [[command, parameters, tag]] = body
-      this.commands.push(`${command} ${parameters.mask}`)
-      // what Dovecot 2.3 answers where nobody is logged in
-      response.end(JSON.stringify([['error', { type: 'exitCode', exitCode: 68 }, tag]]))
+      this.commands.push(`${command} ${parameters.mask ?? parameters.path}`)
+      // what Dovecot 2.3 answers where nobody is logged in, and where there is no such folder
+      const exitCode = command === 'kick' ? 68 : 75
+      response.end(JSON.stringify([['error', { type: 'exitCode', exitCode }, tag]]))
     })
     server.listen(port, '127.0.0.1')
     await once(server, 'listening')
@@ -53,6 +54,7 @@ const dovecot = new Interface()
 before(async () => {
   await writeFile(join(dataDir, 'doveadm-url'), `http://127.0.0.1:${port}\n`)
   await writeFile(join(dataDir, 'doveadm-key'), `${key}\n`)
+  await writeFile(join(dataDir, 'doveadm-mail-dir'), '/srv/mail\n')
   await dovecot.open()
   await admin.post('/v1/domains', { name: 'example.jp' })
 })
@@ -87,8 +89,11 @@ test('a lock, a disabled account, a new password and a deletion end the sessions
   await admin.delete(await mailbox('deleted'))
   await dovecot.told('kick deleted@example.jp')
 
-  await admin.delete(`${await mailbox('purged')}?purge=true`)
+  const purged = await mailbox('purged')
+  const { id } = (await admin.get(purged)).body
+  await admin.delete(`${purged}?purge=true`)
   await dovecot.told('kick purged@example.jp')
+  await dovecot.told(`fsDelete ${id.slice(0, 2)}/${id}`)
 })
 
 test('the lock and the deletion of a domain end the sessions of all of it', async () => {

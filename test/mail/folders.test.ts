@@ -20,7 +20,7 @@ test('the key of the administration interface is for the owner of the data folde
   skip,
 }, async (t) => {
   const dataDir = await folderOf(t, stranger)
-  const key = await leaveDoveadmKey(dataDir, 2780)
+  const key = await leaveDoveadmKey(dataDir, 2780, '/srv/mail')
   assert.equal(await readFile(join(dataDir, 'doveadm-key'), 'utf8'), `${key}\n`)
   const { mode, uid } = await lstat(join(dataDir, 'doveadm-key'))
   assert.deepEqual([mode & 0o777, uid], [0o600, stranger.uid])
@@ -31,7 +31,7 @@ test('a link that the owner of the data folder planted is not written through', 
   const precious = join(await folderOf(t, { ...stranger, uid: 0, gid: 0 }), 'precious')
   await writeFile(precious, 'untouched')
   for (const name of ['doveadm-key', 'doveadm-url']) await symlink(precious, join(dataDir, name))
-  await leaveDoveadmKey(dataDir, 2780)
+  await leaveDoveadmKey(dataDir, 2780, '/srv/mail')
   assert.equal(await readFile(precious, 'utf8'), 'untouched')
   assert.equal((await lstat(precious)).uid, 0)
 })

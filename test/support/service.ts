@@ -9,7 +9,7 @@ import pino from 'pino'
 import { buildApp } from '../../src/app.ts'
 import { type Db, openDatabase } from '../../src/database.ts'
 import type { DomainName } from '../../src/domains/name.ts'
-import type { DoveadmConfig } from '../../src/jobs/tasks.ts'
+import type { DoveadmConfig } from '../../src/jobs/doveadm.ts'
 import { startWorker } from '../../src/jobs/worker.ts'
 import { type InstallationKeys, loadOrCreateKeys } from '../../src/keys.ts'
 import { type Scope, scopes } from '../../src/scopes.ts'
@@ -58,7 +58,9 @@ export async function startService({ jobs }: { jobs?: DoveadmConfig } = {}): Pro
     fastify: { logger: { level: 'trace', stream: { write: (line: string) => void log.push(line) } } },
   })
   const url = await app.listen({ port: 0, host: '127.0.0.1' })
-  const worker = jobs && startWorker(database.serviceUrl, jobs, pino({ level: 'silent' }))
+  const worker =
+    jobs &&
+    startWorker({ databaseUrl: database.serviceUrl, db, doveadm: jobs, log: pino({ level: 'silent' }) })
   after(async () => {
     await worker?.stop()
     await app.close()
