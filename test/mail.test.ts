@@ -70,12 +70,13 @@ describe('beside a running service with its embedded Postgres', { skip: cannotSe
       env,
       stdio: ['ignore', 'pipe', 'inherit'],
     })
+    after(() => child.kill('SIGKILL')) // where the test failed before it could stop it
     let said = ''
     child.stdout.on('data', (chunk) => {
       said += chunk
     })
-    await eventually(() => said.includes('"listening"'), 'the start of the service', 60_000)
-    const url = /"url":"([^"]+)"/.exec(said)?.[1] ?? ''
+    const started = () => /Mailwright listens on (http\S+)/.exec(said)?.[1]
+    const url = (await eventually(started, 'the start of the service', 60_000)) ?? ''
     const { stdout } = spawnSync(process.execPath, [source('token.ts')], { env, encoding: 'utf8' })
     return { process: child, url, token: /eyJ[\w.-]+/.exec(stdout)?.[0] ?? '' }
   }

@@ -1,5 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
+import { kill } from 'node:process'
 import { setTimeout as sleep } from 'node:timers/promises'
 
 export interface Child {
@@ -35,6 +36,7 @@ export function keepRunning({ file, args, env = {} }: Program, say: Say): Child 
       })
       const [code, signal] = await once(process, 'exit')
       if (stopping.signal.aborted) return
+      endGroup(process)
       say(`${file} ended (${signal ?? `exit code ${code}`}) and is started again.`)
       await sleep(pauseMs, undefined, { signal: stopping.signal }).catch(() => undefined)
     }
@@ -50,5 +52,14 @@ export function keepRunning({ file, args, env = {} }: Program, say: Say): Child 
       if (!ended) process?.kill('SIGKILL')
       await running
     },
+  }
+}
+
+/** Children that outlive a killed master keep its ports for a while, and a new one from opening them. */
+function endGroup({ pid }: ChildProcess): void {
+  try {
+    if (pid !== undefined) kill(-pid, 'SIGTERM')
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error // nobody is left
   }
 }

@@ -13,19 +13,30 @@ export function offeredMechanisms(readUrl: string): Promise<string> {
   })
 }
 
-/** Calls back whenever the list is another one. A database that is away is asked again. */
-export async function watchMechanisms(
-  readUrl: string,
-  known: string,
-  { changed, signal, say }: { changed: (list: string) => Promise<void>; signal: AbortSignal; say: Say },
-): Promise<void> {
-  let last = known
+export interface Watch {
+  changed(list: string): Promise<void>
+  /** The database answers again after it was away. */
+  recovered(): void
+  signal: AbortSignal
+  say: Say
+}
+
+/** Asks the database over and over, and calls back when its answer is another one, or comes again. */
+export async function watchMechanisms(readUrl: string, known: string, watch: Watch): Promise<void> {
+  const { signal, say } = watch
+  let [last, away] = [known, false]
   while (!signal.aborted) {
     await sleep(pauseMs, undefined, { signal }).catch(() => undefined)
-    const now = signal.aborted ? last : await offeredMechanisms(readUrl).catch(() => last)
-    if (now === last) continue
+    if (signal.aborted) return
+    const now = await offeredMechanisms(readUrl).catch(() => undefined)
+    if (now !== undefined && away) {
+      say('The database answers again.')
+      watch.recovered()
+    } else if (now === undefined && !away) say('The database does not answer; mail waits.')
+    away = now === undefined
+    if (now === undefined || now === last) continue
     last = now
     say(`Dovecot now offers ${now}.`)
-    await changed(now)
+    await watch.changed(now)
   }
 }

@@ -54,7 +54,10 @@ export async function startMailServers(config: MailConfig, say: Say): Promise<Ma
     await sleep(reloadMs)
     children[1].signal('SIGHUP')
   }
-  const watch = watchMechanisms(place.readUrl, mechanisms, { changed, signal: watching.signal, say })
+  // Postfix asks a database that was away nothing for a minute (dict_pgsql.c, RETRY_CONN_INTV); new processes ask at once.
+  const recovered = () => children[1].signal('SIGHUP')
+  const { signal } = watching
+  const watch = watchMechanisms(place.readUrl, mechanisms, { changed, recovered, signal, say })
   const stop = async () => {
     watching.abort()
     await Promise.all([watch, ...children.map((child) => child.stop())])

@@ -11,8 +11,8 @@ export interface Ran {
 }
 
 /** Runs a stock client to its end. */
-export async function run(file: string, args: string[], input = ''): Promise<Ran> {
-  const child = spawn(file, args, { stdio: ['pipe', 'pipe', 'pipe'], timeout: 60_000 })
+export async function run(file: string, args: string[], input = '', patienceMs = 60_000): Promise<Ran> {
+  const child = spawn(file, args, { stdio: ['pipe', 'pipe', 'pipe'], timeout: patienceMs })
   let output = ''
   for (const stream of [child.stdout, child.stderr]) stream.on('data', (chunk) => (output += chunk))
   child.stdin.on('error', () => undefined) // a client that does not read
@@ -204,19 +204,22 @@ async function runConfigured(
 }
 
 /** Whether the IMAP login works, by gsasl (GNU SASL). */
-export async function gsaslLogin(
+export async function gsaslLogin(servers: MailServers, login: Login): Promise<boolean> {
+  return (await gsaslAnswer(servers, login)).startsWith('OK Logged in')
+}
+
+/** What IMAP answers to the login, by gsasl; nothing where it hangs up or does not answer in time. */
+export async function gsaslAnswer(
   { ports }: MailServers,
-  { user, password, mechanism }: Login,
-): Promise<boolean> {
-  const { output } = await run(
-    'gsasl',
-    [
-      ...['--imap', '--no-starttls', '--connect', `127.0.0.1:${ports.imap}`],
-      ...['--mechanism', mechanism, '--authentication-id', user, '--password', password],
-    ],
-    '\n\n',
-  )
-  return /^\. OK Logged in/m.test(output)
+  login: Login,
+  patienceMs?: number,
+): Promise<string> {
+  const server = ['--imap', '--no-starttls', '--connect', `127.0.0.1:${ports.imap}`]
+  const { mechanism, user, password } = login
+  const client = ['--mechanism', mechanism, '--authentication-id', user, '--password', password]
+  const { output } = await run('gsasl', [...server, ...client], '\n\n', patienceMs)
+  const [, answer = ''] = /^\. AUTHENTICATE[\s\S]*?^\. ((?:OK|NO|BAD) .*)$/m.exec(output) ?? []
+  return answer.trim()
 }
 
 export interface Dialogue {
