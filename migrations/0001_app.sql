@@ -132,7 +132,8 @@ create table app.addresses (
   constraint addresses_domain_fkey foreign key (domain) references app.domains (name)
 );
 create unique index addresses_name_key on app.addresses (name) where holds_name;
-create index addresses_domain_idx on app.addresses (domain);
+-- with the name, so that the look-up of one address never reads all of a domain, however old the statistics are
+create index addresses_domain_idx on app.addresses (domain, name);
 
 -- Where the mail of an address is put. `id` never changes: the mail lies in a folder of that name, so
 -- that a mailbox made anew under an old name never shows the old mail.

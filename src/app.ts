@@ -1,6 +1,5 @@
 import { randomUUID } from 'node:crypto'
 import { maxHeaderSize } from 'node:http'
-import type { Socket } from 'node:net'
 import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
 import Fastify, { type FastifyInstance, type FastifyServerOptions, LogController } from 'fastify'
 import { passwords } from './accounts/password-routes.ts'
@@ -18,6 +17,7 @@ import { mailboxEnsure } from './mailboxes/ensure-routes.ts'
 import { mailboxList } from './mailboxes/list-routes.ts'
 import { mailboxes } from './mailboxes/routes.ts'
 import { mailboxSchemas } from './mailboxes/schemas.ts'
+import { refuseMalformed } from './malformed.ts'
 import { openapiDocument } from './openapi-document.ts'
 import { problemDetails, refusePath } from './problem-details.ts'
 import { problemPages } from './problem-pages.ts'
@@ -97,20 +97,4 @@ function createServer(options: FastifyServerOptions = {}): FastifyInstance {
     clientErrorHandler: refuseMalformed,
     ...options,
   }).withTypeProvider<TypeBoxTypeProvider>() as unknown as FastifyInstance
-}
-
-/** What cannot be read as HTTP never reaches a route; it gets the same kind of answer all the same. */
-function refuseMalformed(_error: Error, socket: Socket): void {
-  if (!socket.writable) return
-  const body = JSON.stringify({
-    type: '/problems/invalid-request',
-    title: 'The request does not match its schema',
-    status: 400,
-    detail: 'This is not a well-formed HTTP request.',
-    instance: `urn:uuid:${randomUUID()}`,
-  })
-  const length = Buffer.byteLength(body)
-  socket.end(
-    `HTTP/1.1 400 Bad Request\r\nContent-Type: application/problem+json\r\nContent-Length: ${length}\r\nConnection: close\r\n\r\n${body}`,
-  )
 }

@@ -1,25 +1,65 @@
-import type { FastifyInstance } from 'fastify'
+import type { FastifyInstance, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import { problem } from './problems.ts'
+
+type Done = (error: Error | null, body?: unknown) => void
 
 /**
  * Reads bodies: JSON, for PATCH also under the name of JSON Merge Patch (RFC 7396). An empty body is no
  * body, whatever its content type; what is no JSON is 415.
  */
 export const bodies = fp(async (app: FastifyInstance) => {
-  const parseJson = app.getDefaultJsonParser('error', 'error')
+  const parseText = app.getDefaultJsonParser('error', 'error')
+  const parseJson = (request: FastifyRequest, body: Buffer, done: Done) => {
+    if (!isUtf8(request.headers['content-type'])) {
+      done(
+        problem('unsupported-media-type', {
+          detail: 'JSON is UTF-8 (RFC 8259 §8.1), whatever charset says.',
+        }),
+      )
+      return
+    }
+    const text = decode(body)
+    if (text === undefined) {
+      done(
+        problem('invalid-request', {
+          detail: 'The body is not UTF-8 (RFC 8259 §8.1). Convert it before sending.',
+        }),
+      )
+    } else parseText(request, text, done)
+  }
   app.removeAllContentTypeParsers()
-  app.addContentTypeParser('application/json', { parseAs: 'string' }, (request, body, done) => {
-    if (body === '') done(null, undefined)
-    else parseJson(request, body as string, done)
+  app.addContentTypeParser('application/json', { parseAs: 'buffer' }, (request, body: Buffer, done) => {
+    if (body.length === 0) done(null, undefined)
+    else parseJson(request, body, done)
   })
-  app.addContentTypeParser('application/merge-patch+json', { parseAs: 'string' }, (request, body, done) => {
-    if (body === '') done(null, undefined)
-    else if (request.method === 'PATCH') parseJson(request, body as string, done)
-    else done(problem('unsupported-media-type', { detail: 'Only PATCH takes a merge patch.' }))
-  })
-  app.addContentTypeParser('*', { parseAs: 'string' }, (_request, body, done) => {
-    if (body === '') done(null, undefined)
+  app.addContentTypeParser(
+    'application/merge-patch+json',
+    { parseAs: 'buffer' },
+    (request, body: Buffer, done) => {
+      if (body.length === 0) done(null, undefined)
+      else if (request.method === 'PATCH') parseJson(request, body, done)
+      else done(problem('unsupported-media-type', { detail: 'Only PATCH takes a merge patch.' }))
+    },
+  )
+  app.addContentTypeParser('*', { parseAs: 'buffer' }, (_request, body: Buffer, done) => {
+    if (body.length === 0) done(null, undefined)
     else done(problem('unsupported-media-type', { detail: 'Send the body as application/json.' }))
   })
 })
+
+// A byte that is none would become U+FFFD without a word, and two keys of the caller's could become one.
+const utf8 = new TextDecoder('utf-8', { fatal: true })
+
+function decode(body: Buffer): string | undefined {
+  try {
+    return utf8.decode(body)
+  } catch {
+    return undefined
+  }
+}
+
+function isUtf8(contentType = ''): boolean {
+  const charset = /;\s*charset\s*=\s*"?([^";\s]+)/i.exec(contentType)?.[1]
+  return charset === undefined || /^utf-?8$/i.test(charset)
+}

@@ -14,13 +14,14 @@ export interface Config {
   readonly tlsCertFile: string | undefined
   readonly tlsKeyFile: string | undefined
   readonly trustedProxies: readonly string[]
-  readonly allowPlainHttp: boolean
   readonly databaseUrl: string | undefined
   readonly migrationDatabaseUrl: string | undefined
   /** Absolute. */
   readonly dataDir: string
   readonly tokenKeyFile: string
   readonly logLevel: string
+  /** Of libuv's pool, which derives keys, reads files and asks for names. */
+  readonly threads: number
   readonly mailServer: string | undefined
   readonly authIssuer: string | undefined
   readonly authAudience: string | undefined
@@ -99,12 +100,12 @@ function toConfig(env: Environment): Config {
     tlsCertFile: env.TLS_CERT_FILE,
     tlsKeyFile: env.TLS_KEY_FILE,
     trustedProxies: splitList(env.TRUSTED_PROXIES ?? ''),
-    allowPlainHttp: env.ALLOW_PLAIN_HTTP === 'true',
     databaseUrl: env.DATABASE_URL,
     migrationDatabaseUrl: env.MIGRATION_DATABASE_URL,
     dataDir,
     tokenKeyFile: env.TOKEN_KEY_FILE ? resolve(env.TOKEN_KEY_FILE) : join(dataDir, 'token-key.json'),
     logLevel: env.LOG_LEVEL,
+    threads: Number(env.UV_THREADPOOL_SIZE),
     mailServer: env.MAIL_SERVER?.toLowerCase(),
     authIssuer: env.AUTH_ISSUER,
     authAudience: env.AUTH_AUDIENCE,

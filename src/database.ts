@@ -1,4 +1,4 @@
-import { type Generated, type GeneratedAlways, Kysely, PostgresDialect, type Transaction } from 'kysely'
+import { type Generated, type GeneratedAlways, Kysely, PostgresDialect, sql, type Transaction } from 'kysely'
 import pg from 'pg'
 import type { AccountName } from './accounts/name.ts'
 import type { Mechanism } from './accounts/verifiers.ts'
@@ -102,6 +102,14 @@ export interface DatabaseOptions {
   /** Connections at most; every request holds one only for its statements. */
   poolSize?: number
   onIdleError?: (error: Error) => void
+}
+
+/**
+ * For a transaction that changes a whole domain, or every account, in one statement: at a million rows that takes
+ * longer than any other statement may.
+ */
+export async function allowLongStatements(tx: Tx): Promise<void> {
+  await sql`set local statement_timeout = '15min'`.execute(tx)
 }
 
 /**

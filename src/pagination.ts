@@ -43,8 +43,8 @@ export function toPage<T>(rows: T[], limit: number, keyOf: (row: T) => string, a
 /** Repeats `next` as a Link header (RFC 8288), with the filters of the request. */
 export function linkNext(request: FastifyRequest, reply: FastifyReply, next: string | null): void {
   if (next === null) return
-  const [path, query = ''] = request.url.split('?', 2)
-  const parameters = new URLSearchParams(query)
+  // the path alone: a request may name any host in absolute form (RFC 9112 §3.2.2)
+  const { pathname: path, searchParams: parameters } = new URL(request.url, 'http://here')
   parameters.set('cursor', next)
   reply.header('link', `<${path}?${parameters}>; rel="next"`)
 }

@@ -132,6 +132,8 @@ const tooBusy = new Set([
 const away = new Set([
   '25P03', // idle_in_transaction_session_timeout
   '25006', // read_only_sql_transaction: a standby, in the middle of a failover
+  '53100', // disk_full
+  '53200', // out_of_memory
   '57P01', // admin_shutdown
   '57P02', // crash_shutdown
   '57P03', // cannot_connect_now

@@ -12,13 +12,15 @@ await main()
 async function main(): Promise<void> {
   const config = readConfigOrExit()
   const log = createLog(config)
-  const service = await startService(config, log).catch((error: Error) => {
+  const starting = startService(config, log)
+  stopOnSignals(starting, log)
+  const service = await starting.catch((error: Error) => {
     log.debug({ err: error }, 'the start failed')
     console.error(error.message)
     process.exit(1)
   })
-  stopOnSignals(service, log)
-  console.log(welcome(service, config, await tokenForTerminal(config)))
+  const print = process.stdout.isTTY ? console.log : console.error // stdout is the log, and JSON, elsewhere
+  print(welcome(service, config, await tokenForTerminal(config)))
 }
 
 function readConfigOrExit(): Config {
@@ -33,9 +35,8 @@ function readConfigOrExit(): Config {
 
 /** JSON on anything but a terminal, so that no text of a client can forge a line. */
 function createLog({ logLevel }: Config): Logger {
-  const options = { level: logLevel, redact: ['req.headers.authorization'] }
-  if (!process.stdout.isTTY) return pino(options)
-  return pino({ ...options, transport: { target: 'pino-pretty', options: { ignore: 'pid,hostname' } } })
+  if (!process.stdout.isTTY) return pino({ level: logLevel })
+  return pino({ level: logLevel, transport: { target: 'pino-pretty', options: { ignore: 'pid,hostname' } } })
 }
 
 /** A token in the log of a container would be there for all who read it. */
@@ -45,14 +46,18 @@ async function tokenForTerminal({ tokenKeyFile }: Config): Promise<string | unde
   return keys.sign({ subject: 'terminal', scopes, domains: '*', expiresInSeconds: 3600 })
 }
 
-function stopOnSignals(service: RunningService, log: Logger): void {
+/** Also during the start, which would otherwise leave its Postgres behind. */
+function stopOnSignals(starting: Promise<RunningService>, log: Logger): void {
   let stopping = false
   const stop = async (signal: NodeJS.Signals) => {
     if (stopping) return
     stopping = true
     log.info({ signal }, 'stopping')
     setTimeout(() => process.exit(1), hurryMs).unref()
-    await service.stop()
+    await starting.then(
+      (service) => service.stop(),
+      () => {}, // the start says why it failed
+    )
     log.info('stopped')
     process.exit(0)
   }

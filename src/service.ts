@@ -1,5 +1,6 @@
 import { readFile } from 'node:fs/promises'
-import { hostname } from 'node:os'
+import { availableParallelism, hostname } from 'node:os'
+import { createSecureContext } from 'node:tls'
 import type { FastifyInstance, FastifyServerOptions } from 'fastify'
 import { buildApp } from './app.ts'
 import type { Config } from './config.ts'
@@ -24,6 +25,7 @@ export interface RunningService {
 
 /** Starts everything in the order in which the parts need each other; what fails stops what had started. */
 export async function startService(config: Config, log: Logger): Promise<RunningService> {
+  const http = await httpOptions(config)
   const keys = await loadOrCreateKeys(config.tokenKeyFile)
   const place = await openPlace(config, log)
   const db = openDatabase(place.serviceUrl, {
@@ -41,20 +43,27 @@ export async function startService(config: Config, log: Logger): Promise<Running
         : createIssuer({ issuer: config.authIssuer, audience: config.authAudience ?? '' })
     const app = await buildApp({
       db,
-      derivations: createWorkQueue(),
+      derivations: createWorkQueue({ concurrency: derivationsAtOnce(config) }),
       auth: { keys, issuer, domainsClaim: config.authDomainsClaim },
       publicUrl: config.publicUrl,
-      fastify: { loggerInstance: log, ...(await httpOptions(config)) },
+      fastify: { loggerInstance: log, ...http },
     })
     const worker = startWorker({ databaseUrl: place.serviceUrl, db, doveadm: config, log })
-    const stopWorker = () => worker.stop()
-    app.addHook('onClose', stopWorker)
-    const url = await app.listen({ host: config.host, port: config.port })
+    app.addHook('onClose', () => worker.stop())
+    const url = await app.listen({ host: config.host, port: config.port }).catch(async (error) => {
+      await app.close()
+      throw error
+    })
     return { url, notes: place.notes, stop: () => stopInOrder(app, stopDatabase) }
   } catch (error) {
     await stopDatabase()
     throw error
   }
+}
+
+/** One a core; but files and names are looked up by the same threads, so one of these is left for them. */
+function derivationsAtOnce({ threads }: Config): number {
+  return Math.max(1, Math.min(availableParallelism(), threads - 1))
 }
 
 async function stopInOrder(app: FastifyInstance, stopDatabase: () => Promise<void>): Promise<void> {
@@ -68,17 +77,17 @@ async function httpOptions({
   tlsKeyFile,
   trustedProxies,
 }: Config): Promise<FastifyServerOptions> {
-  const tls =
-    tlsCertFile === undefined || tlsKeyFile === undefined
-      ? {}
-      : {
-          https: {
-            cert: await readFile(tlsCertFile),
-            key: await readFile(tlsKeyFile),
-            minVersion: 'TLSv1.2',
-          },
-        }
-  return { ...tls, ...(trustedProxies.length > 0 && { trustProxy: [...trustedProxies] }) }
+  const proxies = trustedProxies.length > 0 && { trustProxy: [...trustedProxies] }
+  if (tlsCertFile === undefined || tlsKeyFile === undefined) return { ...proxies }
+  const https = { cert: await readFile(tlsCertFile), key: await readFile(tlsKeyFile), minVersion: 'TLSv1.2' }
+  try {
+    createSecureContext({ cert: https.cert, key: https.key })
+  } catch (cause) {
+    throw new Error('TLS_CERT_FILE and TLS_KEY_FILE must be a certificate and its key, both in PEM.', {
+      cause,
+    })
+  }
+  return { https, ...proxies } as FastifyServerOptions
 }
 
 async function assertOwnInstallation(db: Db, installation: string, config: Config): Promise<void> {

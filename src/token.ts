@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs'
 import { parseArgs } from 'node:util'
 import { readConfig } from './config.ts'
 import { type DomainName, parseDomainName } from './domains/name.ts'
@@ -91,7 +92,11 @@ function quoted(words: string[]): string {
 async function run(args: string[]): Promise<void> {
   const grant = readGrant(args)
   if (grant === 'help') return void process.stdout.write(usage)
-  const keys = await loadOrCreateKeys(readConfig(process.env).tokenKeyFile)
+  const { tokenKeyFile } = readConfig(process.env)
+  const isNew = !existsSync(tokenKeyFile)
+  const keys = await loadOrCreateKeys(tokenKeyFile)
+  // whoever is in the wrong folder would wonder why the service refuses the token
+  if (isNew) process.stderr.write(`There was no key yet; a new one is in ${tokenKeyFile}.\n`)
   process.stdout.write(`${await keys.sign(grant)}\n`)
 }
 

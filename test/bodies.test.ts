@@ -177,3 +177,17 @@ test('values are taken as they are sent: no type is made of another', async () =
     assert.equal(refused.body.errors[0].pointer, `/${Object.keys(body)[0]}`)
   }
 })
+
+test('bytes that are no UTF-8 are refused, and so is another charset', async () => {
+  const send = (body: Buffer, contentType: string) =>
+    fetch(`${service.url}/v1/domains`, {
+      method: 'POST',
+      headers: { authorization: `Bearer ${admin.token}`, 'content-type': contentType },
+      body: new Uint8Array(body),
+    })
+  const latin1 = Buffer.from('{"name":"m\u00fcller.jp"}', 'latin1')
+  assert.equal((await send(latin1, 'application/json')).status, 400)
+  assert.equal((await send(latin1, 'application/json; charset=iso-8859-1')).status, 415)
+  const utf8 = Buffer.from('{"name":"m\u00fcller.jp"}')
+  assert.equal((await send(utf8, 'application/json; charset="UTF-8"')).status, 201)
+})

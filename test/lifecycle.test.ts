@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
-import { execFile } from 'node:child_process'
+import { execFile, spawn } from 'node:child_process'
+import { existsSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
@@ -24,7 +25,7 @@ async function clientFor({ url, dataDir }: Pick<ServiceProcess, 'url' | 'dataDir
 }
 
 /** The process that serves the embedded database. Its data may have gone to another place, which the log tells. */
-async function postmasterOf({ dataDir }: ServiceProcess): Promise<number> {
+async function postmasterOf({ dataDir }: Pick<ServiceProcess, 'dataDir'>): Promise<number> {
   const text = await readFile(join(dataDir, 'postgres', 'postmaster.pid'), 'utf8')
   return Number(text.split('\n')[0])
 }
@@ -59,6 +60,39 @@ test('finishes the requests in flight when it is stopped', async (t) => {
   const exit = stopProcess(service.child)
   assert.deepEqual(new Set((await Promise.all(creates)).map(outcome)), new Set(['201']))
   assert.equal(await exit, 0)
+})
+
+test('stops when npm is stopped', async (t) => {
+  const [dataDir, port] = [await temporaryFolder(t), await freePort()]
+  const npm = spawn('npm', ['start'], {
+    env: { ...process.env, MAILWRIGHT_DATA_DIR: dataDir, PORT: String(port) },
+    stdio: 'ignore',
+  })
+  t.after(() => stopProcess(npm))
+  const ready = async () => (await fetch(`http://127.0.0.1:${port}/readyz`).catch(() => undefined))?.ok
+  while (!(await ready())) await new Promise((resolve) => setTimeout(resolve, 50))
+  const postmaster = await postmasterOf({ dataDir })
+  await stopProcess(npm)
+  const until = Date.now() + 30_000
+  while ((await isRunning(postmaster)) || (await ready())) {
+    assert.ok(Date.now() < until, 'the service outlives npm')
+    await new Promise((resolve) => setTimeout(resolve, 50))
+  }
+})
+
+test('a signal during the start leaves no Postgres behind', async (t) => {
+  const dataDir = await temporaryFolder(t)
+  const entry = new URL('../src/server.ts', import.meta.url).pathname
+  const child = spawn(process.execPath, [entry], {
+    env: { ...process.env, MAILWRIGHT_DATA_DIR: dataDir, PORT: String(await freePort()) },
+    stdio: 'ignore',
+  })
+  t.after(() => stopProcess(child))
+  const socket = join(dataDir, 'socket', '.s.PGSQL.5432')
+  while (!existsSync(socket)) await new Promise((resolve) => setTimeout(resolve, 5))
+  const postmaster = await postmasterOf({ dataDir })
+  await stopProcess(child)
+  assert.equal(await isRunning(postmaster), false)
 })
 
 /** Creates one mailbox after the other until it is told to stop. An undefined answer is one that never came. */
@@ -236,7 +270,7 @@ test('refuses a database that belongs to another key', async (t) => {
 test('shows a token on a terminal and nowhere else', async (t) => {
   const piped = await startProcess(t)
   assert.match(piped.output(), new RegExp(`listens on ${piped.url}`))
-  assert.match(piped.output(), /TOKEN=\$\(npm run -s token\)/)
+  assert.match(piped.output(), /TOKEN=\$\(MAILWRIGHT_DATA_DIR=\S+ npm run -s token\)/)
   assert.doesNotMatch(piped.output(), /eyJ/)
   await stopProcess(piped.child)
 

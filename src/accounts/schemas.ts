@@ -96,7 +96,7 @@ export const AccountParams = strict({ account: Type.String({ description: 'The n
 
 export const AccountListQuery = strict({
   ...ListQuery,
-  prefix: Type.Optional(filterText(64, 'Names that begin so (lower case).')),
+  prefix: Type.Optional(filterText(64, 'Names that begin so.')),
   external_id: Type.Optional(filterText(200, 'May give several.')),
 })
 export type AccountListQuery = Static<typeof AccountListQuery>

@@ -57,7 +57,8 @@ export function listAccounts(
   visible: Subject['domains'],
   options: AccountListOptions,
 ): Promise<AccountRow[]> {
-  const { prefix, external_id, after, limit } = options
+  const { external_id, after, limit } = options
+  const prefix = options.prefix?.toLowerCase()
   const conditions: Expression<SqlBool>[] = [
     ...(prefix === undefined
       ? []

@@ -7,6 +7,11 @@ import { nfcForm, saslprepForm } from './password.ts'
 export const securePasswordMechanisms = ['SCRAM-SHA-256', 'CRAM-MD5'] as const
 export type Mechanism = (typeof securePasswordMechanisms)[number]
 
+/** A list says which, not in what order: so that two orders are one list. */
+export function inOrder(mechanisms: readonly Mechanism[]): Mechanism[] {
+  return securePasswordMechanisms.filter((one) => mechanisms.includes(one))
+}
+
 export type VerifierKind = 'ARGON2ID' | Mechanism
 
 /** `verifier` is what Dovecot reads after its `{mechanism}` prefix, which is never stored. */

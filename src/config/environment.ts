@@ -27,9 +27,9 @@ export const Environment = Type.Object({
   }),
   PUBLIC_URL: Type.Optional(
     text(
-      'an http(s) URL without user, query and fragment',
+      'an http(s) URL without user, path, query and fragment',
       'The address under which clients reach the service; the only source of absolute links.',
-      (value) => isWebUrl(value),
+      (value) => isWebUrl(value) && new URL(value).pathname === '/',
     ),
   ),
   TLS_CERT_FILE: Type.Optional(
@@ -83,6 +83,12 @@ export const Environment = Type.Object({
     'The least level that is logged.',
     (value) => logLevels.includes(value),
     { default: 'info' },
+  ),
+  UV_THREADPOOL_SIZE: text(
+    'a whole number from 1 to 1024',
+    "Node's own: its threads. Passwords are hashed on one a core, but never on all of these.",
+    (value) => /^\d{1,4}$/.test(value) && Number(value) >= 1 && Number(value) <= 1024,
+    { default: '4' },
   ),
   MAIL_SERVER: Type.Optional(
     text(

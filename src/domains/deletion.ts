@@ -1,5 +1,5 @@
 import { sql } from 'kysely'
-import type { Tx } from '../database.ts'
+import { allowLongStatements, type Tx } from '../database.ts'
 import { type Precondition, requireVersion } from '../etag.ts'
 import { endSessions, removeMailJobs } from '../jobs/queue.ts'
 import { problem, problemAt } from '../problems.ts'
@@ -12,7 +12,7 @@ export interface DomainDeletion extends DomainDeleteQuery {
   precondition: Precondition
 }
 
-/** Set-based at any size; the lock of the domain makes the count stay true. */
+/** Set-based, in one transaction; the lock of the domain makes the count stay true. */
 export async function deleteDomain(tx: Tx, deletion: DomainDeletion): Promise<void> {
   const { name, purge, accounts } = deletion
   const { version } = await lockDomain(tx, name, purge ? ['active', 'deleted'] : ['active'])
@@ -20,6 +20,7 @@ export async function deleteDomain(tx: Tx, deletion: DomainDeletion): Promise<vo
   const { active, deleted } = await countStates(tx, name)
   assertMeant(deletion, active)
   const accountsGo = accounts === 'delete'
+  await allowLongStatements(tx)
   if (active > 0) await endSessions(tx, `*@${name}`)
   if (purge || active + deleted === 0) await purgeDomain(tx, name, accountsGo)
   else await setDeleted(tx, name, accountsGo)

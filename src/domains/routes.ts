@@ -49,7 +49,6 @@ export const domains: FastifyPluginAsyncTypebox<{ db: Db }> = async (app, { db }
           ...bodyProblemResponses(
             'invalid-domain-name',
             'invalid-address',
-            'invalid-name',
             'authentication-unavailable',
             'domain-exists',
             'domain-deleted',
@@ -131,7 +130,6 @@ export const domains: FastifyPluginAsyncTypebox<{ db: Db }> = async (app, { db }
             'precondition-failed',
             'invalid-domain-name',
             'invalid-address',
-            'invalid-name',
             'authentication-unavailable',
           ),
         },

@@ -110,7 +110,8 @@ export type DomainCreate = Static<typeof DomainCreate>
 
 export const DomainUpdate = strict(optional(members), {
   $id: 'DomainUpdate',
-  description: 'JSON Merge Patch (RFC 7396): members left out stay as they are, null resets to the default.',
+  description:
+    'JSON Merge Patch (RFC 7396): members left out stay as they are; null, where it is allowed, is the value of the server, or none.',
   examples: [{ locked: true }],
 })
 export type DomainUpdate = Static<typeof DomainUpdate>
@@ -123,7 +124,7 @@ export const DomainParams = strict({
 
 export const DomainListQuery = strict({
   ...ListQuery,
-  prefix: Type.Optional(filterText(253, 'Names that begin so (A-labels, lower case).')),
+  prefix: Type.Optional(filterText(253, 'Names that begin so (A-labels).')),
   state: defaulted(oneOf(['active', 'deleted'], { default: 'active' })),
 })
 export type DomainListQuery = Static<typeof DomainListQuery>

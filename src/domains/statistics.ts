@@ -56,10 +56,20 @@ function createDomainStatistics(db: Db): (name: DomainName) => Promise<DomainSta
     for (const [known, { as_of }] of remembered) {
       if (Date.now() - as_of.getTime() > freshMs) remembered.delete(known)
     }
+    await assertThere(db, name) // only the counts may be old
     const counted = remembered.get(name) ?? (await count(db, name))
     if (counted.mailboxes >= largeDomain) remembered.set(name, counted)
     return counted
   }
+}
+
+async function assertThere(db: Db, name: DomainName): Promise<void> {
+  await db
+    .selectFrom('domains')
+    .select('name')
+    .where('name', '=', name)
+    .where('state', '=', 'active')
+    .executeTakeFirstOrThrow(() => problem('domain-not-found'))
 }
 
 async function count(db: Db, name: DomainName): Promise<DomainStatistics> {

@@ -1,5 +1,5 @@
 import { type Insertable, type Selectable, sql, type Updateable } from 'kysely'
-import type { Database, Db, Tx } from '../database.ts'
+import { allowLongStatements, type Database, type Db, type Tx } from '../database.ts'
 import { type Precondition, requireVersion } from '../etag.ts'
 import { endSessions } from '../jobs/queue.ts'
 import { sameMembers } from '../merge-patch.ts'
@@ -86,7 +86,8 @@ export function listDomains(
   visible: Subject['domains'],
   options: DomainListOptions,
 ): Promise<DomainRow[]> {
-  const { prefix, state, after, limit } = options
+  const { state, after, limit } = options
+  const prefix = options.prefix?.toLowerCase()
   let query = db.selectFrom('domains').select(columns).where('state', '=', state)
   if (visible !== '*') query = query.where('name', '=', sql<DomainName>`any(${visible}::text[])`)
   if (prefix !== undefined)
@@ -158,5 +159,6 @@ function removesMechanism(before: DomainRow, after: DomainRow): boolean {
 }
 
 export async function dropUnlistedVerifiers(tx: Tx, domain: DomainName | null): Promise<void> {
+  await allowLongStatements(tx)
   await sql`select app.drop_unlisted_verifiers(${domain})`.execute(tx)
 }

@@ -1,6 +1,7 @@
 import { assertAvailable } from '../accounts/authentication.ts'
+import { inOrder } from '../accounts/verifiers.ts'
 import { requireAllDomains, requireScope } from '../auth.ts'
-import { parseAddress } from '../mailboxes/address.ts'
+import { parseDestination } from '../mailboxes/address.ts'
 import type { Subject } from '../subject.ts'
 import { parseHostName } from './host-name.ts'
 import type { DomainUpdate } from './schemas.ts'
@@ -15,11 +16,14 @@ export function parseDomainValues(subject: Subject, body: DomainUpdate): DomainU
   assertAvailable(body.authentication)
   return {
     ...body,
+    ...(body.secure_password_mechanisms && {
+      secure_password_mechanisms: inOrder(body.secure_password_mechanisms),
+    }),
     ...(typeof body.mail_server === 'string' && {
       mail_server: parseHostName(body.mail_server, '/mail_server'),
     }),
     ...(typeof body.postmaster_address === 'string' && {
-      postmaster_address: parseAddress(body.postmaster_address, '/postmaster_address').address,
+      postmaster_address: parseDestination(body.postmaster_address, '/postmaster_address'),
     }),
   }
 }

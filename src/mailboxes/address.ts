@@ -52,6 +52,26 @@ function join(name: AccountName, domain: DomainName): Address | Refusal {
   return { code: 'invalid-address', fault }
 }
 
+// RFC 5321 §4.1.2 Dot-string, without the characters that mail servers give a meaning of their own
+const foreignLocalPart = /^[a-z0-9_+-]+(\.[a-z0-9_+-]+)*$/i
+const maxLocalPartOctets = 64 // RFC 5321 §4.5.3.1.1
+
+/** An address that mail is sent on to: it may be another server's, whose local parts are not our names. */
+export function parseDestination(text: string, pointer: string): string {
+  const [local = '', right = '', ...more] = text.split('@')
+  if (more.length > 0 || local.length > maxLocalPartOctets || !foreignLocalPart.test(local)) {
+    const detail = 'Left of the one "@" stand letters, digits, ".", "_", "+" and "-", at most 64 octets.'
+    throw problemAt('invalid-address', pointer, detail)
+  }
+  const domain = readDomainName(right)
+  if ('fault' in domain) {
+    throw problemAt('invalid-address', pointer, `The domain, right of the "@", is wrong: ${domain.fault}`)
+  }
+  const address = `${local.toLowerCase()}@${domain.name}`
+  if (address.length <= maxAddressOctets) return address
+  throw problemAt('invalid-address', pointer, `An address has at most ${maxAddressOctets} octets.`)
+}
+
 /** Says only that the text has the form of an id, which no address has. */
 export function isMailboxId(text: string): boolean {
   return canonicalUuid.test(text)

@@ -18,7 +18,7 @@ export interface Ensured {
   created: boolean
 }
 
-const attempts = 3
+const attempts = 10 // a storm on one address passes
 
 /** Creates the mailbox, or gives the one that is there the values of the request; its password stays. */
 export async function ensureMailbox(

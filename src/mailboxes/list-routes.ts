@@ -19,7 +19,7 @@ export const mailboxList: FastifyPluginAsyncTypebox<{ db: Db }> = async (app, { 
         tags: ['mailboxes'],
         summary: 'List mailboxes',
         description:
-          'In the order of their names; filters narrow each other. A limited caller sees those of its domains. To follow changes, poll with `updated_since` and send the `as_of` of the answer at the next poll (and `state=deleted` for deletions).',
+          'In the order of their names; filters narrow each other. A limited caller sees those of its domains. To follow changes, poll with `updated_since` and send the `as_of` of the answer at the next poll (and `state=deleted` for deletions). That shows changes of mailboxes; accounts and domains have an `updated_at` of their own.',
         security: [{ bearer: ['mailboxes:read'] }],
         querystring: MailboxListQuery,
         response: { 200: answer(MailboxList, 'A page.', 'link'), ...problemResponses() },
@@ -44,10 +44,11 @@ async function asOfFor(db: Db, { updated_since }: MailboxListQuery, position: Po
 }
 
 function toFilter(subject: Subject, query: MailboxListQuery, position: Position | undefined): MailboxFilter {
-  const { cursor: _, domain, name, external_id, updated_since, ...filter } = query
+  const { cursor: _, domain, name, prefix, external_id, updated_since, ...filter } = query
   return {
     ...filter,
     name: name?.toLowerCase(),
+    prefix: prefix?.toLowerCase(),
     external_id: external_id?.normalize('NFC'), // as parseFreeText kept it
     updatedSince: updated_since === undefined ? undefined : parseMoment(updated_since),
     domains: domainsFor(subject, domain),

@@ -9,11 +9,15 @@ export const MailboxListQuery = strict({
   ...ListQuery,
   ...optional({
     domain: Type.String({ maxLength: 1024, description: 'Only of this domain.' }),
-    prefix: filterText(64, 'Names that begin so (lower case).'),
+    prefix: filterText(64, 'Names that begin so.'),
     name: filterText(256, 'Exactly this name.'),
     external_id: filterText(200, 'Of the account; may give several.'),
     locked: Type.Boolean({ description: "The mailbox's own lock." }),
-    updated_since: Type.String({ format: 'date-time', description: 'Changed at this moment or later.' }),
+    updated_since: Type.String({
+      format: 'date-time',
+      description:
+        'Changed at this moment or later: its own members, as `updated_at` shows. A change of its account or domain is not one of the mailbox.',
+    }),
   }),
   state: defaulted(oneOf(['active', 'deleted'], { default: 'active' })),
 })

@@ -83,10 +83,13 @@ const members = {
   authentication: Authentication,
   locked: Locked,
   effective_locked: Type.Boolean({ description: "Its own lock, or its domain's." }),
-  login_blocked_by: Type.Array(oneOf(['mailbox', 'domain', 'account', 'no-password', 'deleted']), {
-    description:
-      'Every reason why nobody can log in at this moment: the lock of the mailbox or the domain, the disabled account, no password, the deletion.',
-  }),
+  login_blocked_by: Type.Array(
+    oneOf(['mailbox', 'domain', 'account', 'no-password', 'no-login-form', 'deleted']),
+    {
+      description:
+        'Every reason why nobody can log in at this moment: the lock of the mailbox or the domain, the disabled account, no password, no form of login that the settings allow, the deletion.',
+    },
+  ),
   quota_bytes: QuotaBytes,
   effective_quota_bytes: bytes('In force, in bytes; 0 = unlimited.'),
   usage: ref(Usage),
@@ -170,7 +173,7 @@ export const MailboxList = strict(
         type: 'string',
         format: 'date-time',
         description:
-          'With `updated_since`: send it as `updated_since` of the next poll, and no change is missed.',
+          'With `updated_since`: send it as `updated_since` of the next poll, and no change of a mailbox is missed.',
       }),
     ),
   },

@@ -1,6 +1,6 @@
 import { sql } from 'kysely'
 import type { Authentication } from '../database.ts'
-import { type CredentialFacts, toCredentials } from './credentials.ts'
+import { type CredentialFacts, type Credentials, toCredentials } from './credentials.ts'
 import type { Mailbox } from './schemas.ts'
 
 /** A mailbox with what its account, its domain and the settings add to it. */
@@ -59,6 +59,7 @@ export const writtenColumns = sql`
   m.name, m.domain, m.id, m.state, m.locked, m.quota_bytes, m.purge_at, m.version, m.created_at, m.updated_at`
 
 export function toMailbox(row: MailboxRow): Mailbox {
+  const credentials = toCredentials(row)
   return {
     id: row.id,
     address: row.address,
@@ -74,7 +75,7 @@ export function toMailbox(row: MailboxRow): Mailbox {
     authentication: row.authentication,
     locked: row.locked,
     effective_locked: row.locked || row.domain_locked,
-    login_blocked_by: blockedBy(row),
+    login_blocked_by: blockedBy(row, credentials),
     quota_bytes: row.quota_bytes,
     effective_quota_bytes: row.effective_quota_bytes,
     usage: {
@@ -85,18 +86,23 @@ export function toMailbox(row: MailboxRow): Mailbox {
     last_login_at: row.last_login_at,
     state: row.state,
     purge_at: row.purge_at,
-    credentials: toCredentials(row),
+    credentials,
     created_at: row.created_at,
     updated_at: row.updated_at,
   }
 }
 
-function blockedBy(row: MailboxRow): Mailbox['login_blocked_by'] {
+function blockedBy(
+  row: MailboxRow,
+  { clear_text, secure_password }: Credentials,
+): Mailbox['login_blocked_by'] {
+  const hasPassword = row.password_set_at !== null
   const reasons = {
     mailbox: row.locked,
     domain: row.domain_locked,
     account: row.disabled,
-    'no-password': row.password_set_at === null,
+    'no-password': !hasPassword,
+    'no-login-form': hasPassword && clear_text === null && secure_password === null,
     deleted: row.state === 'deleted',
   }
   return Object.entries(reasons).flatMap(([reason, holds]) => (holds ? [reason as keyof typeof reasons] : []))

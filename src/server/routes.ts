@@ -1,10 +1,11 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { assertAvailable } from '../accounts/authentication.ts'
+import { inOrder } from '../accounts/verifiers.ts'
 import { requireScope } from '../auth.ts'
 import type { Db } from '../database.ts'
 import { parseHostName } from '../domains/host-name.ts'
 import { parseIfMatch, setETag } from '../etag.ts'
-import { parseAddress } from '../mailboxes/address.ts'
+import { parseDestination } from '../mailboxes/address.ts'
 import { answer, bodyProblemResponses, problemResponses } from '../responses.ts'
 import { IfMatch, mergePatchTypes, ref } from '../schemas.ts'
 import type { Subject } from '../subject.ts'
@@ -56,7 +57,6 @@ export const server: FastifyPluginAsyncTypebox<{ db: Db }> = async (app, { db })
             'precondition-failed',
             'invalid-domain-name',
             'invalid-address',
-            'invalid-name',
             'invalid-network',
             'authentication-unavailable',
           ),
@@ -74,15 +74,16 @@ export const server: FastifyPluginAsyncTypebox<{ db: Db }> = async (app, { db })
 }
 
 function parseSettings(subject: Subject, body: ServerUpdate): ServerUpdate {
-  const { mail_server, postmaster_address, relay_networks } = body
+  const { mail_server, postmaster_address, relay_networks, secure_password_mechanisms } = body
   if (mail_server !== undefined || relay_networks !== undefined) requireScope(subject, 'mailflow:write')
   assertAvailable(body.authentication)
   return {
     ...body,
     ...(mail_server !== undefined && { mail_server: parseHostName(mail_server, '/mail_server') }),
+    ...(secure_password_mechanisms && { secure_password_mechanisms: inOrder(secure_password_mechanisms) }),
     ...(relay_networks !== undefined && { relay_networks: parseRelayNetworks(relay_networks) }),
     ...(typeof postmaster_address === 'string' && {
-      postmaster_address: parseAddress(postmaster_address, '/postmaster_address').address,
+      postmaster_address: parseDestination(postmaster_address, '/postmaster_address'),
     }),
   }
 }

@@ -113,7 +113,8 @@ const resettable = {
 
 export const ServerUpdate = strict(optional(resettable), {
   $id: 'ServerUpdate',
-  description: 'JSON Merge Patch (RFC 7396); null resets a port to its usual number.',
+  description:
+    'JSON Merge Patch (RFC 7396); null resets a port to its usual number and removes `postmaster_address`.',
   examples: [{ local_name_max_length: 32 }],
 })
 export type ServerUpdate = Static<typeof ServerUpdate>

@@ -30,7 +30,7 @@ const beside: Record<string, Record<string, string>> = {
 const good: Record<string, string[]> = {
   HOST: ['localhost', '::1', '::', '192.0.2.1', 'api.example.org'],
   PORT: ['0', '1', '65535'],
-  PUBLIC_URL: ['http://localhost:8080', 'https://a.example/x/y'],
+  PUBLIC_URL: ['http://localhost:8080', 'https://a.example', 'https://a.example/'],
   TRUSTED_PROXIES: ['127.0.0.1', '::1', 'fd00::/8,10.0.0.0/8', '10.1.2.3/32'],
   ALLOW_PLAIN_HTTP: ['true', 'false'],
   DATABASE_URL: [

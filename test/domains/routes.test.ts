@@ -91,7 +91,7 @@ const valueRefusals: [string, object, string, string][] = [
   [
     'an address of a false name',
     { postmaster_address: '.a@b.jp' },
-    '422 invalid-name',
+    '422 invalid-address',
     '/postmaster_address',
   ],
   [
@@ -212,7 +212,7 @@ test('lists domains by state and prefix, each with the count of its active mailb
   const deleted = await admin.get('/v1/domains?state=deleted&prefix=list-')
   assert.deepEqual(deleted.body.items.map(nameOf), ['list-gone.jp'])
   assert.notEqual(deleted.body.items[0].purge_at, null)
-  assert.deepEqual((await admin.get('/v1/domains?prefix=LIST-')).body, { items: [], next: null })
+  assert.deepEqual((await admin.get('/v1/domains?prefix=LIST-')).body, list.body)
   assert.equal(outcome(await admin.get('/v1/domains?prefix=%00')), '400 invalid-request')
 })
 

@@ -178,3 +178,17 @@ test("the servers are the domain's, else the server's, with the ports of the ser
   await admin.patch('/v1/server', { pop3s_port: null, imaps_port: null, submission_port: null })
   assert.deepEqual(await hosts(), ['mail.server.jp:995', 'mail.server.jp:993', 'mail.server.jp:587'])
 })
+
+test('a mailbox that no form of login is left for says so', async () => {
+  await admin.post('/v1/domains', { name: 'formless.jp', secure_password_mechanisms: [] })
+  const secure = await admin.post('/v1/mailboxes', {
+    address: 'formless@formless.jp',
+    password: 'MYSECRETPASSWORD',
+  })
+  assert.deepEqual(secure.body.login_blocked_by, [])
+  await admin.patch('/v1/server', { require_secure_password: true })
+  const { body } = await admin.get('/v1/mailboxes/formless@formless.jp')
+  await admin.patch('/v1/server', { require_secure_password: false })
+  assert.deepEqual(body.login_blocked_by, ['no-login-form'])
+  assert.deepEqual([body.credentials.clear_text, body.credentials.secure_password], [null, null])
+})

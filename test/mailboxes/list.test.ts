@@ -54,7 +54,7 @@ const filters: [string, string[]][] = [
   ['?prefix=f', addresses.filter((address) => address.startsWith('f'))],
   ['?prefix=f_', ['f_z@a.jp']],
   ['?prefix=f%25', []],
-  ['?prefix=F', []],
+  ['?prefix=F_', ['f_z@a.jp']],
   ['?prefix=', addresses],
   ['?name=eve', ['eve@b.jp']],
   ['?name=EVE', ['eve@b.jp']],
