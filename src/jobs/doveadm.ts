@@ -62,7 +62,8 @@ function parseAnswer(body: unknown, command: string): Answer {
     { exitCode?: number; type?: string }?,
   ]
   if (kind === 'doveadmResponse') return { ok: true, result: content }
-  if (kind === 'error' && typeof content?.exitCode === 'number')
+  // a command that is refused has an exit code too, which is 0
+  if (kind === 'error' && content?.type === 'exitCode' && content.exitCode !== undefined)
     return { ok: false, exitCode: content.exitCode }
   throw new Error(`doveadm ${command}: ${content?.type ?? 'an answer that is none'}`)
 }
