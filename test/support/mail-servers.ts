@@ -10,7 +10,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { findUser } from '../../src/mail/users.ts'
 import { mailUrl } from './mail.ts'
-import type { Service } from './service.ts'
+import { type Service, startService } from './service.ts'
 
 const portVariables = {
   smtp: 'SMTP_PORT',
@@ -63,12 +63,23 @@ const withoutDelays = [
   'in_flow_delay = 0\nsmtpd_error_sleep_time = 0\nminimal_backoff_time = 1s\nqueue_run_delay = 1s\n',
 ]
 
+const makeDataDir = () => mkdtemp(join(tmpdir(), 'mailwright-mail-'))
+
+/** The service with its job worker and the mail servers, which share a data folder as in an installation. */
+export async function startMailSystem() {
+  const jobs = { dataDir: await makeDataDir(), doveadmUrl: undefined, doveadmKeyFile: undefined }
+  const service = await startService({ jobs })
+  const servers = await startMailServers(service, jobs.dataDir)
+  if (cannotServeMail) await rm(jobs.dataDir, { recursive: true })
+  return { service, servers, jobs }
+}
+
 /** deploy/mail on free ports and the service's database, in a temporary folder. It ends with the test file. */
-export async function startMailServers(service: Service): Promise<MailServers> {
+export async function startMailServers(service: Service, folder?: string): Promise<MailServers> {
   if (cannotServeMail) return {} as MailServers // for tests that are skipped
   const database = service.admin.options.connectionString ?? ''
   await openSocketFolder(database)
-  const dataDir = await mkdtemp(join(tmpdir(), 'mailwright-mail-'))
+  const dataDir = folder ?? (await makeDataDir())
   const servers = await runMail(dataDir, {
     DATABASE_URL: database,
     MAIL_READ_DATABASE_URL: mailUrl(database, 'read'),

@@ -1,0 +1,253 @@
+import assert from 'node:assert/strict'
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { before, describe, test } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { doveadm, findDoveadm } from '../../src/jobs/doveadm.ts'
+import type { Reply } from '../support/client.ts'
+import { curlLogin, mpopFetch, run, send } from '../support/mail-clients.ts'
+import { cannotServeMail, eventually, readMaildir, startMailSystem } from '../support/mail-servers.ts'
+import { openSession, type Session } from '../support/mail-sessions.ts'
+
+const password = 'MYSECRETPASSWORD'
+const promptMs = 3_000 // a second or so, on a machine with other things to do
+
+const { service, servers, jobs } = await startMailSystem()
+const admin = await service.as()
+
+async function createMailbox(address: string): Promise<string> {
+  const created = await admin.post('/v1/mailboxes', { address, password })
+  assert.equal(created.status, 201)
+  return created.body.id
+}
+
+/** One by each protocol. */
+const openBoth = (address: string, secret = password): Promise<Session[]> =>
+  Promise.all(
+    (['imap', 'pop3'] as const).map((protocol) =>
+      openSession(servers, protocol, { user: address, password: secret }),
+    ),
+  )
+
+const alive = (sessions: Session[]) => Promise.all(sessions.map((session) => session.isAlive()))
+
+function close(sessions: Session[]): void {
+  for (const session of sessions) session.close()
+}
+
+/** How long after `since` the last of them was ended. */
+async function endOf(sessions: Session[], since: number): Promise<number> {
+  const ends = Promise.all(sessions.map(({ ended }) => ended))
+  const last = await Promise.race([ends, sleep(4 * promptMs, undefined, { ref: false })])
+  assert.ok(last, 'the sessions go on')
+  return Math.max(...last) - since
+}
+
+/** The clear-text login, the secure one, and submission. */
+function tryLogins(address: string, secret = password) {
+  const clear = { user: address, password: secret, mechanism: 'PLAIN' }
+  const secure = { user: address.split('@')[0]!, password: secret, mechanism: 'SCRAM-SHA-256' }
+  return Promise.all([
+    curlLogin(servers, 'imap', clear),
+    mpopFetch(servers, secure).then((mail) => (mail === undefined ? 'refused' : 'ok')),
+    send(servers, { from: address, to: 'sink@example.jp', ...clear }),
+  ])
+}
+const allWork = ['ok', 'ok', '250']
+
+async function assertRefused(address: string, secret = password): Promise<void> {
+  const [imap, pop3, submission] = await tryLogins(address, secret)
+  assert.deepEqual([imap, pop3], ['refused', 'refused'])
+  assert.match(submission ?? '', /^535 5\.7\.8 /)
+}
+
+describe('live sessions', { skip: cannotServeMail }, () => {
+  before(async () => {
+    for (const name of ['example.jp', 'whole.jp', 'gone.jp']) await admin.post('/v1/domains', { name })
+    await createMailbox('sink@example.jp')
+  })
+
+  const changes: [what: string, address: string, change: (address: string) => Promise<Reply>][] = [
+    [
+      'the lock of the mailbox',
+      'locked@example.jp',
+      (it) => admin.patch(`/v1/mailboxes/${it}`, { locked: true }),
+    ],
+    [
+      'the lock of the domain',
+      'someone@whole.jp',
+      () => admin.patch('/v1/domains/whole.jp', { locked: true }),
+    ],
+    [
+      'the end of the account',
+      'disabled@example.jp',
+      () => admin.patch('/v1/accounts/disabled', { disabled: true }),
+    ],
+    [
+      'a new password',
+      'changed@example.jp',
+      () => admin.put('/v1/accounts/changed/password', { password: 'ANOTHERPASSWORD' }),
+    ],
+    ['a deletion', 'deleted@example.jp', (it) => admin.delete(`/v1/mailboxes/${it}`)],
+    ['a purge', 'purged@example.jp', (it) => admin.delete(`/v1/mailboxes/${it}?purge=true`)],
+    [
+      'the deletion of the domain',
+      'someone2@gone.jp',
+      () => admin.delete('/v1/domains/gone.jp?mailboxes=delete&expect=1'),
+    ],
+  ]
+  for (const [what, address, change] of changes) {
+    test(`are ended by ${what}, and new logins refused at once`, async (t) => {
+      const name = address.split('@')[0]
+      await createMailbox(address)
+      // a name that begins like the other and a domain that ends like it are somebody else's
+      await admin.post('/v1/domains', { name: `not-${address.split('@')[1]}` })
+      const neighbours = [`${name}.too@example.jp`, `${name}-too@not-${address.split('@')[1]}`]
+      for (const neighbour of neighbours) await createMailbox(neighbour)
+      const sessions = await openBoth(address)
+      const others = (await Promise.all(neighbours.map((one) => openBoth(one)))).flat()
+      t.after(() => close([...sessions, ...others]))
+      assert.deepEqual(await alive(sessions), [true, true])
+
+      const since = Date.now()
+      const { status } = await change(address)
+      assert.ok(status === 200 || status === 204)
+      const refused = assertRefused(address)
+      const ms = await endOf(sessions, since)
+      await refused
+      t.diagnostic(`ended after ${ms} ms`)
+      assert.ok(ms < promptMs, `ended after ${ms} ms`)
+      assert.deepEqual(await alive(others), [true, true, true, true])
+    })
+  }
+
+  test('mail goes on to arrive during a lock and is there after it', async () => {
+    const id = await createMailbox('kept@example.jp')
+    await admin.patch('/v1/mailboxes/kept@example.jp', { locked: true })
+    assert.equal(await send(servers, { from: 'a@elsewhere.example', to: 'kept@example.jp' }), '250')
+    await eventually(async () => (await readMaildir(servers, id)).length === 1, 'the delivery')
+    await assertRefused('kept@example.jp')
+    await admin.patch('/v1/mailboxes/kept@example.jp', { locked: false })
+    assert.deepEqual(await tryLogins('kept@example.jp'), allWork)
+    const login = { user: 'kept', password, mechanism: 'SCRAM-SHA-256' }
+    assert.match((await mpopFetch(servers, login)) ?? '', /^Subject: a test$/m)
+  })
+
+  test('a session of the new password goes on', async (t) => {
+    await createMailbox('fresh@example.jp')
+    await admin.put('/v1/accounts/fresh/password', { password: 'ANOTHERPASSWORD' })
+    await eventually(async () => (await waitingJobs()).length === 0, 'the end of the job')
+    const sessions = await openBoth('fresh@example.jp', 'ANOTHERPASSWORD')
+    t.after(() => close(sessions))
+    assert.deepEqual(await alive(sessions), [true, true])
+  })
+
+  test('a Dovecot that is stopped delays their end and fails no call', async (t) => {
+    await createMailbox('later@example.jp')
+    await createMailbox('unlocked@example.jp')
+    const startAgain = await stopDovecot()
+    t.after(startAgain)
+    for (const path of ['/v1/mailboxes/later@example.jp', '/v1/mailboxes/unlocked@example.jp'])
+      assert.equal((await admin.patch(path, { locked: true })).status, 200)
+    await admin.patch('/v1/mailboxes/unlocked@example.jp', { locked: false })
+    await eventually(
+      async () => (await waitingJobs()).filter(({ last_error }) => last_error !== null).length === 2,
+      'a try of both jobs',
+    )
+    const jobIds = (await waitingJobs()).map(({ id }) => id)
+    const runAt = (when: string) =>
+      service.admin.query(`select graphile_worker.reschedule_jobs($1::bigint[], run_at => ${when})`, [jobIds])
+    await runAt(`now() + interval '1 hour'`) // so that there are sessions to end when it is their turn
+    await startAgain()
+    const attempt = () => openBoth('unlocked@example.jp').catch(() => undefined)
+    const sessions = (await eventually(attempt, 'a login')) ?? []
+    t.after(() => close(sessions))
+    await runAt('now()')
+    await endOf(sessions, Date.now())
+    await eventually(async () => (await waitingJobs()).length === 0, 'the end of the jobs')
+    await assertRefused('later@example.jp')
+  })
+})
+
+async function waitingJobs() {
+  const { rows } = await service.admin.query<{ id: string; last_error: string | null }>(
+    `select id, last_error from graphile_worker.jobs where task_identifier = 'end-sessions'`,
+  )
+  return rows
+}
+
+/** Stops Dovecot alone. Whoever keeps it running is held until it may run again. */
+async function stopDovecot(): Promise<() => Promise<void>> {
+  const pid = Number(readFileSync(join(servers.dataDir, 'mail', 'run', 'master.pid'), 'utf8'))
+  servers.process.kill('SIGSTOP')
+  process.kill(pid, 'SIGTERM')
+  const place = await findDoveadm(jobs)
+  const isAway = () =>
+    fetch(place!.url).then(
+      () => false,
+      () => true,
+    )
+  await eventually(isAway, 'the end of Dovecot')
+  return async () => void servers.process.kill('SIGCONT')
+}
+
+describe('the administration interface', { skip: cannotServeMail }, () => {
+  const command = async (name: string, parameters: object, key?: string) => {
+    const place = await findDoveadm(jobs)
+    assert.ok(place)
+    const response = await fetch(`${place.url}/doveadm/v1`, {
+      method: 'POST',
+      headers: { authorization: `X-Dovecot-API ${btoa(key ?? place.key)}` },
+      body: JSON.stringify([[name, parameters, 'tag']]),
+    })
+    return { status: response.status, body: await response.text() }
+  }
+
+  test('does what the jobs need', async () => {
+    await admin.post('/v1/domains', { name: 'watched.jp' })
+    await createMailbox('watcher@watched.jp')
+    const place = (await findDoveadm(jobs))!
+    const user = 'watcher@watched.jp'
+    const status = await doveadm(place, 'mailboxStatus', { user, field: ['messages'], mailboxMask: ['*'] })
+    assert.ok(status.ok)
+    assert.deepEqual(await doveadm(place, 'kick', { mask: [user] }), { ok: false, exitCode: 68 })
+  })
+
+  const foreign: [name: string, parameters: object][] = [
+    ['fetch', { user: 'watcher@watched.jp', field: ['text'], query: ['ALL'] }],
+    ['fsGet', { fsDriver: 'posix', fsArgs: 'prefix=/', path: 'etc/passwd' }],
+    ['search', { user: 'watcher@watched.jp', query: ['ALL'] }],
+    ['expunge', { user: 'watcher@watched.jp', query: ['ALL'] }],
+    ['reload', {}],
+    ['stop', {}],
+  ]
+  for (const [name, parameters] of foreign) {
+    test(`does not do ${name}`, async () => {
+      const { body } = await command(name, parameters)
+      assert.match(body, /^\[\["error",\{"type":"unAuthorized"/)
+    })
+  }
+
+  test('is not misunderstood when it refuses a command', async () => {
+    const place = (await findDoveadm(jobs))!
+    await assert.rejects(doveadm(place, 'reload', {}), /doveadm reload: unAuthorized/)
+  })
+
+  test('refuses a wrong key', async () => {
+    const { status, body } = await command('kick', { mask: ['*'] }, 'a wrong key')
+    assert.equal(status, 401)
+    assert.equal(body.includes('doveadmResponse'), false)
+    const place = { ...(await findDoveadm(jobs))!, key: 'a wrong key' }
+    await assert.rejects(doveadm(place, 'kick', { mask: ['*'] }), /answers 401/)
+  })
+
+  test('listens on loopback, wherever the others do', async () => {
+    const conf = join(servers.dataDir, 'mail', 'etc', 'dovecot.conf')
+    const { output } = await run('doveconf', ['-c', conf, '-h', 'service/doveadm/inet_listener/http/address'])
+    assert.equal(output.trim(), '127.0.0.1')
+    const listening = readFileSync('/proc/net/tcp', 'utf8') + readFileSync('/proc/net/tcp6', 'utf8')
+    const port = servers.ports.doveadm.toString(16).toUpperCase().padStart(4, '0')
+    const addresses = listening.match(RegExp(`\\b[0-9A-F]+:${port} 0+:0000 0A`, 'g'))
+    assert.deepEqual(addresses, [`0100007F:${port} 00000000:0000 0A`])
+  })
+})
