@@ -218,6 +218,7 @@ test('neither role of the service logs in, and neither owns more than the functi
       'alias',
       'decoy',
       'domain',
+      'drop_unknown',
       'drop_unlisted_verifiers',
       'mailbox',
       'offers_cram_md5',

@@ -5,9 +5,9 @@ import { before, describe, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { doveadm, findDoveadm } from '../../src/jobs/doveadm.ts'
 import type { Reply } from '../support/client.ts'
-import { curlLogin, mpopFetch, run, send } from '../support/mail-clients.ts'
+import { openSession, type Session } from '../support/live-sessions.ts'
+import { curlLogin, type Dialogue, mpopFetch, openDialogue, run, send } from '../support/mail-clients.ts'
 import { cannotServeMail, eventually, readMaildir, startMailSystem } from '../support/mail-servers.ts'
-import { openSession, type Session } from '../support/mail-sessions.ts'
 
 const password = 'MYSECRETPASSWORD'
 const promptMs = 3_000 // a second or so, on a machine with other things to do
@@ -142,6 +142,27 @@ describe('live sessions', { skip: cannotServeMail }, () => {
     assert.deepEqual(await alive(sessions), [true, true])
   })
 
+  test('of submission find no sender that is theirs after a lock', async (t) => {
+    for (const [address, path, lock] of [
+      ['sender@example.jp', '/v1/mailboxes/sender@example.jp', { locked: true }],
+      ['sender2@sending.jp', '/v1/domains/sending.jp', { locked: true }],
+      ['sender3@example.jp', '/v1/accounts/sender3', { disabled: true }],
+    ] as const) {
+      await admin.post('/v1/domains', { name: address.split('@')[1] })
+      await createMailbox(address)
+      const dialogue = await openSubmission(address)
+      t.after(() => dialogue.close())
+      const trySending = async () => {
+        assert.match(await dialogue.say(`MAIL FROM:<${address}>`), /^250 /)
+        return dialogue.say('RCPT TO:<sink@example.jp>')
+      }
+      assert.match(await trySending(), /^250 /)
+      assert.match(await dialogue.say('RSET'), /^250 /)
+      await admin.patch(path, lock)
+      assert.match(await trySending(), /^553 5\.7\.1 .*not owned by user/)
+    }
+  })
+
   test('a Dovecot that is stopped delays their end and fails no call', async (t) => {
     await createMailbox('later@example.jp')
     await createMailbox('unlocked@example.jp')
@@ -168,6 +189,16 @@ describe('live sessions', { skip: cannotServeMail }, () => {
     await assertRefused('later@example.jp')
   })
 })
+
+/** Logged in. */
+async function openSubmission(address: string): Promise<Dialogue> {
+  const dialogue = await openDialogue(servers.ports.submission)
+  await dialogue.say('EHLO client.example')
+  await dialogue.startTls()
+  await dialogue.say('EHLO client.example')
+  assert.match(await dialogue.say(`AUTH PLAIN ${btoa(`\0${address}\0${password}`)}`), /^235 /)
+  return dialogue
+}
 
 async function waitingJobs() {
   const { rows } = await service.admin.query<{ id: string; last_error: string | null }>(

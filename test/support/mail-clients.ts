@@ -1,8 +1,9 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { readFile, rm, writeFile } from 'node:fs/promises'
-import { connect } from 'node:net'
+import { connect, type Socket } from 'node:net'
 import { join } from 'node:path'
+import { connect as secure } from 'node:tls'
 import type { MailServers } from './mail-servers.ts'
 
 export interface Ran {
@@ -225,19 +226,23 @@ export async function gsaslAnswer(
 export interface Dialogue {
   /** Sends a line as it is, and resolves to the answer's last line. */
   say(line: string | Buffer): Promise<string>
+  /** Goes on inside TLS. */
+  startTls(): Promise<void>
   close(): void
 }
 
 /** A line at a time, in bytes: for what no client would send. */
 export async function openDialogue(port: number): Promise<Dialogue> {
-  const socket = connect(port, '127.0.0.1')
   let buffered = ''
   let wake = () => {}
-  socket.setEncoding('latin1').on('data', (chunk: string) => {
-    buffered += chunk
-    wake()
-  })
-  socket.on('error', () => undefined).on('close', () => wake())
+  const listenTo = (to: Socket) => {
+    to.on('data', (chunk: Buffer) => {
+      buffered += chunk.toString('latin1')
+      wake()
+    })
+    return to.on('error', () => undefined).on('close', () => wake())
+  }
+  let socket = listenTo(connect(port, '127.0.0.1'))
   const answer = async () => {
     for (;;) {
       // RFC 5321 §4.2.1: the last line of a reply has a space after its code
@@ -253,11 +258,17 @@ export async function openDialogue(port: number): Promise<Dialogue> {
     }
   }
   await answer()
+  const say = (line: string | Buffer) => {
+    socket.write(line)
+    socket.write('\r\n')
+    return answer()
+  }
   return {
-    say(line) {
-      socket.write(line)
-      socket.write('\r\n')
-      return answer()
+    say,
+    async startTls() {
+      await say('STARTTLS')
+      socket.removeAllListeners('data')
+      socket = listenTo(secure({ socket, rejectUnauthorized: false })) // the certificate is self-made
     },
     close: () => socket.destroy(),
   }

@@ -2,6 +2,8 @@ import { connect } from 'node:tls'
 import type { MailServers } from './mail-servers.ts'
 
 export interface Session {
+  /** Sends lines, and waits for words of the server; false when it hangs up without them. */
+  ask(lines: string, answer: RegExp): Promise<boolean>
   /** Whether the server still answers in it. */
   isAlive(): Promise<boolean>
   /** Resolves when the server has ended it, with the moment. */
@@ -39,18 +41,19 @@ export async function openSession(
   const ended = new Promise<number>((resolve) => socket.on('close', () => resolve(Date.now())))
   socket.write(login(user, password))
   if (!(await said(loggedIn))) throw new Error(`${user} could not log in by ${protocol}`)
+  const put = async (lines: string, words: RegExp) => {
+    if (!socket.writable) return false
+    socket.write(lines)
+    return said(words)
+  }
   return {
-    async isAlive() {
-      if (!socket.writable) return false
-      socket.write(ask)
-      return said(answer)
-    },
+    ask: put,
+    isAlive: () => put(ask, answer),
     ended,
     close: () => socket.destroy(),
   }
 }
 
-/** Waits for words of the server; false when it hangs up without them. */
 function listen(socket: ReturnType<typeof connect>): (words: RegExp) => Promise<boolean> {
   let heard = ''
   let wake = () => {}
