@@ -62,10 +62,13 @@ function openPool(connectionString: string): pg.Pool {
   return pool
 }
 
-/** What is due by the clock, every minute; one of the replicas does it. */
+/**
+ * What is due by the clock, every minute; one of the replicas does it. By its queue none runs beside itself when it
+ * takes longer, by its key none is written twice, not even one that failed for good.
+ */
 const crontab = `
-* * * * * reconcile-usage ?max=2
-* * * * * purge-expired ?max=2
+* * * * * reconcile-usage ?max=2&queue=reconcile-usage&jobKey=reconcile-usage
+* * * * * purge-expired ?max=2&queue=purge-expired&jobKey=purge-expired
 `
 
 function start(pgPool: pg.Pool, { db, doveadm, log }: WorkerOptions): Promise<Runner> {
