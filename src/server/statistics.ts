@@ -30,9 +30,13 @@ async function count(db: Db): Promise<Omit<Statistics, 'as_of'>> {
       (select count(*) from app.domains where state = 'active') as domains,
       (select count(*) from app.mailboxes where state = 'active') as mailboxes,
       (select count(*) from app.accounts where state = 'active') as accounts,
-      u.messages, u.bytes
+      (u.messages - gone.messages)::bigint as messages, (u.bytes - gone.bytes)::bigint as bytes
     from (
-      select coalesce(sum(messages), 0)::bigint as messages, coalesce(sum(bytes), 0)::bigint as bytes from mail.usage
-    ) as u`.execute(db)
+      select coalesce(sum(messages), 0) as messages, coalesce(sum(bytes), 0) as bytes from mail.usage
+    ) as u, (
+      select coalesce(sum(u.messages), 0) as messages, coalesce(sum(u.bytes), 0) as bytes
+      from app.mailboxes as m join mail.usage as u on u.username = m.name || '@' || m.domain
+      where m.state = 'deleted'
+    ) as gone`.execute(db)
   return rows[0]!
 }
