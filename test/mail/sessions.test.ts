@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { before, describe, test } from 'node:test'
+import { after, before, describe, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { doveadm, findDoveadm } from '../../src/jobs/doveadm.ts'
 import type { Reply } from '../support/client.ts'
@@ -62,10 +62,19 @@ async function assertRefused(address: string, secret = password): Promise<void> 
 }
 
 describe('live sessions', { skip: cannotServeMail }, () => {
+  const ofOthers: Session[] = []
+
   before(async () => {
-    for (const name of ['example.jp', 'whole.jp', 'gone.jp']) await admin.post('/v1/domains', { name })
+    for (const name of ['example.jp', 'whole.jp', 'not-whole.jp', 'gone.jp'])
+      await admin.post('/v1/domains', { name })
     await createMailbox('sink@example.jp')
+    // a name that begins like another and a domain that ends like another are somebody else's
+    for (const address of ['locked.too@example.jp', 'neighbour@not-whole.jp']) {
+      await createMailbox(address)
+      ofOthers.push(...(await openBoth(address)))
+    }
   })
+  after(() => close(ofOthers))
 
   const changes: [what: string, address: string, change: (address: string) => Promise<Reply>][] = [
     [
@@ -98,15 +107,9 @@ describe('live sessions', { skip: cannotServeMail }, () => {
   ]
   for (const [what, address, change] of changes) {
     test(`are ended by ${what}, and new logins refused at once`, async (t) => {
-      const name = address.split('@')[0]
       await createMailbox(address)
-      // a name that begins like the other and a domain that ends like it are somebody else's
-      await admin.post('/v1/domains', { name: `not-${address.split('@')[1]}` })
-      const neighbours = [`${name}.too@example.jp`, `${name}-too@not-${address.split('@')[1]}`]
-      for (const neighbour of neighbours) await createMailbox(neighbour)
       const sessions = await openBoth(address)
-      const others = (await Promise.all(neighbours.map((one) => openBoth(one)))).flat()
-      t.after(() => close([...sessions, ...others]))
+      t.after(() => close(sessions))
       assert.deepEqual(await alive(sessions), [true, true])
 
       const since = Date.now()
@@ -117,7 +120,7 @@ describe('live sessions', { skip: cannotServeMail }, () => {
       await refused
       t.diagnostic(`ended after ${ms} ms`)
       assert.ok(ms < promptMs, `ended after ${ms} ms`)
-      assert.deepEqual(await alive(others), [true, true, true, true])
+      assert.deepEqual(await alive(ofOthers), [true, true, true, true])
     })
   }
 
@@ -136,7 +139,7 @@ describe('live sessions', { skip: cannotServeMail }, () => {
   test('a session of the new password goes on', async (t) => {
     await createMailbox('fresh@example.jp')
     await admin.put('/v1/accounts/fresh/password', { password: 'ANOTHERPASSWORD' })
-    await eventually(async () => (await waitingJobs()).length === 0, 'the end of the job')
+    await eventually(async () => (await waitingJobs('fresh@example.jp')).length === 0, 'the end of the job')
     const sessions = await openBoth('fresh@example.jp', 'ANOTHERPASSWORD')
     t.after(() => close(sessions))
     assert.deepEqual(await alive(sessions), [true, true])
@@ -168,16 +171,18 @@ describe('live sessions', { skip: cannotServeMail }, () => {
     await createMailbox('unlocked@example.jp')
     const startAgain = await stopDovecot()
     t.after(startAgain)
-    for (const path of ['/v1/mailboxes/later@example.jp', '/v1/mailboxes/unlocked@example.jp'])
-      assert.equal((await admin.patch(path, { locked: true })).status, 200)
+    const addresses = ['later@example.jp', 'unlocked@example.jp']
+    for (const address of addresses)
+      assert.equal((await admin.patch(`/v1/mailboxes/${address}`, { locked: true })).status, 200)
     await admin.patch('/v1/mailboxes/unlocked@example.jp', { locked: false })
-    await eventually(
-      async () => (await waitingJobs()).filter(({ last_error }) => last_error !== null).length === 2,
-      'a try of both jobs',
-    )
-    const jobIds = (await waitingJobs()).map(({ id }) => id)
-    const runAt = (when: string) =>
-      service.admin.query(`select graphile_worker.reschedule_jobs($1::bigint[], run_at => ${when})`, [jobIds])
+    const wereTried = async () => (await waitingJobs(...addresses)).every((job) => job.last_error !== null)
+    await eventually(wereTried, 'a try of both jobs')
+    const ids = (await waitingJobs(...addresses)).map((job) => job.id)
+    const runAt = async (when: string) => {
+      const reschedule = `select graphile_worker.reschedule_jobs($1::bigint[], run_at => ${when})`
+      const isDone = async () => (await service.admin.query(reschedule, [ids])).rows.length === 2
+      await eventually(isDone, 'a moment in which neither is tried')
+    }
     await runAt(`now() + interval '1 hour'`) // so that there are sessions to end when it is their turn
     await startAgain()
     const attempt = () => openBoth('unlocked@example.jp').catch(() => undefined)
@@ -185,7 +190,7 @@ describe('live sessions', { skip: cannotServeMail }, () => {
     t.after(() => close(sessions))
     await runAt('now()')
     await endOf(sessions, Date.now())
-    await eventually(async () => (await waitingJobs()).length === 0, 'the end of the jobs')
+    await eventually(async () => (await waitingJobs(...addresses)).length === 0, 'the end of the jobs')
     await assertRefused('later@example.jp')
   })
 })
@@ -200,9 +205,10 @@ async function openSubmission(address: string): Promise<Dialogue> {
   return dialogue
 }
 
-async function waitingJobs() {
+async function waitingJobs(...addresses: string[]) {
   const { rows } = await service.admin.query<{ id: string; last_error: string | null }>(
-    `select id, last_error from graphile_worker.jobs where task_identifier = 'end-sessions'`,
+    'select id, last_error from graphile_worker.jobs where key = any($1)',
+    [addresses.map((address) => `end-sessions:${address}`)],
   )
   return rows
 }
@@ -213,13 +219,12 @@ async function stopDovecot(): Promise<() => Promise<void>> {
   servers.process.kill('SIGSTOP')
   process.kill(pid, 'SIGTERM')
   const place = await findDoveadm(jobs)
-  const isAway = () =>
-    fetch(place!.url).then(
-      () => false,
-      () => true,
-    )
-  await eventually(isAway, 'the end of Dovecot')
-  return async () => void servers.process.kill('SIGCONT')
+  const answers = () => fetch(place!.url).then(Boolean, () => false)
+  await eventually(async () => !(await answers()), 'the end of Dovecot')
+  return async () => {
+    servers.process.kill('SIGCONT')
+    await eventually(answers, 'the start of Dovecot')
+  }
 }
 
 describe('the administration interface', { skip: cannotServeMail }, () => {
