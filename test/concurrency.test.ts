@@ -1,92 +1,18 @@
 import assert from 'node:assert/strict'
 import { argon2Sync } from 'node:crypto'
 import { availableParallelism } from 'node:os'
-import { after, afterEach, test } from 'node:test'
+import { afterEach, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { buildApp } from '../src/app.ts'
-import { openDatabase } from '../src/database.ts'
-import { createWorkQueue } from '../src/work-queue.ts'
-import { type Client, createClient, outcome, type Reply } from './support/client.ts'
+import { type Client, outcome, type Reply } from './support/client.ts'
 import { assertInvariants } from './support/invariants.ts'
-import { serviceLogin } from './support/names.ts'
-import { startService } from './support/service.ts'
+import { assertOutcomes, link, startRaces, tally, until } from './support/races.ts'
 
-const service = await startService()
-const { admin, keys } = service
-const here = await service.as()
-const there = createClient(await startReplica(), here.token)
-await here.patch('/v1/server', { scram_iterations: 4096 }) // the races are the matter, not the hashing
+const races = await startRaces()
+const { service, here, there, race, newName, newDomain, newAccounts, newMailbox, count } = races
+const { holding, untilWaiting } = races
+const { admin } = service
 
 afterEach(() => assertInvariants(admin))
-
-/** A second instance of the service on the same database, with a pool and a queue of its own. */
-async function startReplica(): Promise<string> {
-  const url = new URL(String(admin.options.connectionString))
-  url.username = serviceLogin.name
-  url.password = serviceLogin.password
-  const db = openDatabase(String(url))
-  const auth = { keys, domainsClaim: 'mailwright_domains' }
-  const app = await buildApp({ db, derivations: createWorkQueue(), auth })
-  after(async () => {
-    await app.close()
-    await db.destroy()
-  })
-  return app.listen({ port: 0, host: '127.0.0.1' })
-}
-
-/** Sends `count` requests at once, half of them to each instance. */
-function race(count: number, send: (client: Client, i: number) => Promise<Reply>): Promise<Reply[]> {
-  return Promise.all(Array.from({ length: count }, (_, i) => send(i % 2 === 0 ? here : there, i)))
-}
-
-function tally(replies: Reply[]): Record<string, number> {
-  const counts: Record<string, number> = {}
-  for (const reply of replies) counts[outcome(reply)] = (counts[outcome(reply)] ?? 0) + 1
-  return counts
-}
-
-/** Nothing but these outcomes; returns how often each came. */
-function assertOutcomes(replies: Reply[], ...allowed: string[]): Record<string, number> {
-  const counts = tally(replies)
-  const others = Object.keys(counts).filter((one) => !allowed.includes(one))
-  assert.deepEqual(others, [], JSON.stringify(counts))
-  return counts
-}
-
-let serial = 0
-function newName(): string {
-  return `race${++serial}`
-}
-
-async function newDomain(values: object = {}): Promise<string> {
-  const name = `race${++serial}.example`
-  assert.equal((await here.post('/v1/domains', { name, ...values })).status, 201)
-  return name
-}
-
-/** Accounts to link: without a hash to wait for, the statements meet as closely as they can. */
-async function newAccounts(count: number): Promise<string[]> {
-  const names = Array.from({ length: count }, newName)
-  await admin.query(`insert into app.accounts (name, authentication) select unnest($1::text[]), 'local'`, [
-    names,
-  ])
-  return names
-}
-
-async function newMailbox(domain: string): Promise<string> {
-  const [name] = await newAccounts(1)
-  assert.equal(outcome(await link(here, `${name}@${domain}`)), '201')
-  return `${name}@${domain}`
-}
-
-function link(client: Client, address: string): Promise<Reply> {
-  return client.post('/v1/mailboxes', { address, create_account: false })
-}
-
-async function count(table: string, where: string, ...values: unknown[]): Promise<number> {
-  const { rows } = await admin.query(`select count(*)::int as n from app.${table} where ${where}`, values)
-  return rows[0].n
-}
 
 async function assertMadeOnce(name: string, verifiers: string[]): Promise<void> {
   for (const table of ['addresses', 'mailboxes', 'accounts'])
@@ -506,32 +432,3 @@ test('a mailbox that is just being made when a mechanism is taken off the list g
   assert.deepEqual(replies.map(outcome), ['201', '200'])
   await assertMadeOnce(address.split('@')[0]!, ['ARGON2ID', 'SCRAM-SHA-256'])
 })
-
-/** Keeps a row locked while `send` sends what needs it; returns the answers that come when it is free. */
-async function holding(table: string, name: string, send: () => Promise<Promise<Reply>[]>): Promise<Reply[]> {
-  const blocker = await admin.connect()
-  await blocker.query('begin')
-  await blocker.query(`select from app.${table} where name = $1 for update`, [name])
-  const sent = send()
-  await sent.catch(() => {}).finally(() => blocker.query('rollback'))
-  blocker.release()
-  return Promise.all(await sent)
-}
-
-/** Until so many statements of the service wait for a lock. */
-function untilWaiting(statements: number): Promise<void> {
-  return until(async () => {
-    const { rows } = await admin.query(
-      `select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`,
-    )
-    return rows.length >= statements
-  })
-}
-
-async function until(condition: () => boolean | Promise<boolean>): Promise<void> {
-  const deadline = Date.now() + 10_000
-  while (!(await condition())) {
-    assert.ok(Date.now() < deadline, 'what the test waits for does not come')
-    await sleep(5)
-  }
-}
