@@ -15,6 +15,7 @@ export interface DomainDeletion extends DomainDeleteQuery {
 /** Set-based, in one transaction; the lock of the domain makes the count stay true. */
 export async function deleteDomain(tx: Tx, deletion: DomainDeletion): Promise<void> {
   const { name, purge, accounts } = deletion
+  await allowLongStatements(tx)
   const { version } = await lockDomain(tx, name, purge ? ['active', 'deleted'] : ['active'])
   requireVersion(deletion.precondition, version)
   const { active, deleted } = await countStates(tx, name)
