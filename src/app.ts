@@ -8,6 +8,7 @@ import { accountSchemas } from './accounts/schemas.ts'
 import { type AuthOptions, auth } from './auth.ts'
 import { bodies } from './bodies.ts'
 import type { Db } from './database.ts'
+import { domainRestore } from './domains/restore-routes.ts'
 import { domains } from './domains/routes.ts'
 import { domainSchemas } from './domains/schemas.ts'
 import { DomainStatistics, domainStatistics } from './domains/statistics.ts'
@@ -15,6 +16,7 @@ import { drain } from './drain.ts'
 import { Health, health } from './health.ts'
 import { mailboxEnsure } from './mailboxes/ensure-routes.ts'
 import { mailboxList } from './mailboxes/list-routes.ts'
+import { mailboxRestore } from './mailboxes/restore-routes.ts'
 import { mailboxes } from './mailboxes/routes.ts'
 import { mailboxSchemas } from './mailboxes/schemas.ts'
 import { refuseMalformed } from './malformed.ts'
@@ -71,9 +73,11 @@ export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
       await api.register(auth, options.auth)
       await api.register(domains, { prefix: '/domains', db })
       await api.register(domainStatistics, { prefix: '/domains', db })
+      await api.register(domainRestore, { prefix: '/domains', db })
       await api.register(mailboxes, { prefix: '/mailboxes', db, derivations })
       await api.register(mailboxList, { prefix: '/mailboxes', db })
       await api.register(mailboxEnsure, { prefix: '/mailboxes', db, derivations })
+      await api.register(mailboxRestore, { prefix: '/mailboxes', db })
       await api.register(accounts, { prefix: '/accounts', db, derivations })
       await api.register(passwords, { prefix: '/accounts', db, derivations })
       await api.register(server, { prefix: '/server', db })

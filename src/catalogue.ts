@@ -58,7 +58,7 @@ export const catalogue = {
   'domain-deleted': {
     status: 409,
     title: 'The domain is deleted and its name still held',
-    help: 'A domain that was deleted with its mailboxes keeps its name until the last of them is purged (`purge_at`). Restore it, wait, or delete it with `purge=true`.',
+    help: 'A domain that was deleted with its mailboxes keeps its name until the last of them is purged (`purge_at`), and none of them comes back without it. Restore it, wait, or delete it with `purge=true`.',
   },
   'domain-not-empty': {
     status: 409,
@@ -78,7 +78,7 @@ export const catalogue = {
   'mailbox-deleted': {
     status: 409,
     title: 'A deleted mailbox still holds this name',
-    help: 'A deleted mailbox keeps its name until it is purged (`conflict.purge_at`), so that nobody gets the name and with it the old mail. Wait, or delete it with `purge=true`.',
+    help: 'A deleted mailbox keeps its name until it is purged (`conflict.purge_at`), so that nobody gets the name and with it the old mail. Restore it, wait, or delete it with `purge=true`.',
   },
   'alias-exists': {
     status: 409,

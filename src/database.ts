@@ -138,8 +138,3 @@ export function openDatabase(
   pool.on('connect', (client) => client.on('error', () => {}))
   return new Kysely<Database>({ dialect: new PostgresDialect({ pool }) }).withSchema('app')
 }
-
-/** For a transaction whose statements grow with a domain: 200,000 mailboxes were seen to take 18 s on two cores. */
-export async function allowLongStatements(tx: Tx): Promise<void> {
-  await sql`set local statement_timeout = '10min'`.execute(tx)
-}

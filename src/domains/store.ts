@@ -3,7 +3,7 @@ import { allowLongStatements, type Database, type Db, type Tx } from '../databas
 import { type Precondition, requireVersion } from '../etag.ts'
 import { endSessions } from '../jobs/queue.ts'
 import { sameMembers } from '../merge-patch.ts'
-import { problem } from '../problems.ts'
+import { type ProblemError, problem } from '../problems.ts'
 import type { Subject } from '../subject.ts'
 import { countMailboxes } from './mailbox-counts.ts'
 import { type DomainName, unicodeName } from './name.ts'
@@ -49,12 +49,12 @@ async function refuseDomain(db: Db, name: DomainName): Promise<never> {
     .select(['state', 'purge_at'])
     .where('name', '=', name)
     .executeTakeFirst()
-  if (holder?.state === 'deleted') {
-    throw problem('domain-deleted', {
-      conflict: { kind: 'domain', address: name, purge_at: holder.purge_at },
-    })
-  }
+  if (holder?.state === 'deleted') throw domainDeleted(name, holder.purge_at)
   throw problem('domain-exists', { conflict: { kind: 'domain', address: name } })
+}
+
+export function domainDeleted(name: DomainName, purge_at: Date | null): ProblemError {
+  return problem('domain-deleted', { conflict: { kind: 'domain', address: name, purge_at } })
 }
 
 export async function getDomain(db: Db, name: DomainName): Promise<{ row: DomainRow; mailboxCount: number }> {

@@ -3,7 +3,7 @@ import { isKept, listedOf, verifierRows } from '../accounts/verifier-rows.ts'
 import type { Verifier } from '../accounts/verifiers.ts'
 import type { Authentication, Db, Tx } from '../database.ts'
 import { countMailboxes } from '../domains/mailbox-counts.ts'
-import { findDomainForUpdate } from '../domains/store.ts'
+import { type DomainRow, findDomainForUpdate } from '../domains/store.ts'
 import type { Address } from './address.ts'
 import { assertWithinLimit } from './ground.ts'
 import { type MailboxRow, usageJoins, viewColumns, writtenColumns } from './view.ts'
@@ -34,12 +34,17 @@ export function insertMailbox(db: Db, mailbox: NewMailbox): Promise<MailboxRow |
  * the next, whose snapshot then has every create that came before.
  */
 export async function insertWithinLimit(tx: Tx, mailbox: NewMailbox): Promise<MailboxRow | undefined> {
-  const { domain } = mailbox.address
-  const locked = await findDomainForUpdate(tx, domain)
+  const locked = await findDomainForUpdate(tx, mailbox.address.domain)
   if (!locked) return undefined
-  const counts = await countMailboxes(tx, [domain])
-  assertWithinLimit(locked.mailbox_limit, counts.get(domain) ?? 0)
+  await assertRoom(tx, locked)
   return insertInto(tx, mailbox, sql``)
+}
+
+/** Whether the domain may have one mailbox more; its row is locked, in a statement of its own. */
+export async function assertRoom(tx: Tx, { name, mailbox_limit }: DomainRow): Promise<void> {
+  if (mailbox_limit === null) return
+  const counts = await countMailboxes(tx, [name])
+  assertWithinLimit(mailbox_limit, counts.get(name) ?? 0)
 }
 
 // FOR KEY SHARE makes the deletion of the domain, which locks its row FOR UPDATE, wait for this create or

@@ -120,7 +120,7 @@ export const mailboxes: FastifyPluginAsyncTypebox<Provisioning> = async (app, pr
         tags: ['mailboxes'],
         summary: 'Delete a mailbox',
         description:
-          'Nobody can log in and mail is refused from now on; the mail and the name are kept until `purge_at` (`deleted_retention_days`). `purge=true` removes it for good.',
+          'Nobody can log in and mail is refused from now on; the mail and the name are kept until `purge_at` (`deleted_retention_days`), and so long it can be restored. `purge=true` removes it for good.',
         security: [{ bearer: ['mailboxes:write'] }],
         params: MailboxParams,
         headers: IfMatch,

@@ -25,11 +25,7 @@ export interface MailboxTarget {
 }
 
 /** The condition that finds the mailbox (source m), where the caller may see it. */
-function isTarget({
-  key,
-  visible,
-  expired,
-}: Pick<MailboxTarget, 'key' | 'visible' | 'expired'>): RawBuilder<boolean> {
+function isTarget({ key, visible, expired }: Omit<MailboxTarget, 'precondition'>): RawBuilder<boolean> {
   const named = 'id' in key ? sql`m.id = ${key.id}` : sql`m.name = ${key.name} and m.domain = ${key.domain}`
   const own = visible === '*' ? sql`true` : sql`m.domain = any(${visible}::text[])`
   const due = expired ? sql`m.state = 'deleted' and m.purge_at <= now()` : sql`true`
@@ -59,16 +55,17 @@ export async function getMailbox(...target: Parameters<typeof findMailbox>): Pro
   throw problem('mailbox-not-found')
 }
 
-/** Holds the mailbox until the transaction ends; false where it is not in one of these states. */
+/** Holds the mailbox until the transaction ends; undefined where it is not in one of these states. */
 export async function lockMailbox(
   tx: Tx,
-  target: MailboxTarget,
+  target: Omit<MailboxTarget, 'precondition'>,
   states: MailboxRow['state'][] = ['active'],
-): Promise<boolean> {
-  const { rows } = await sql`
-    select from app.mailboxes as m where ${isTarget(target)} and m.state = any(${states}::text[])
+): Promise<Pick<MailboxRow, 'name' | 'state' | 'version'> | undefined> {
+  const { rows } = await sql<Pick<MailboxRow, 'name' | 'state' | 'version'>>`
+    select m.name, m.state, m.version from app.mailboxes as m
+    where ${isTarget(target)} and m.state = any(${states}::text[])
     for update`.execute(tx)
-  return rows.length > 0
+  return rows[0]
 }
 
 export interface MailboxChanges {
@@ -152,18 +149,17 @@ export async function purgeMailbox(tx: Tx, target: MailboxTarget, accountGoes: b
 
 /**
  * Returns the domain where it is deleted. Two last mailboxes purged at once: the second waits here and then sees
- * that it is the last. A live domain is held as a create holds it, so that it is not deleted at this moment.
+ * that it is the last. A live domain is held as a create holds it, so that it is not deleted at this moment; one that
+ * is restored between the two statements is held too.
  */
 async function lockDomainOf(tx: Tx, target: MailboxTarget): Promise<DomainName | undefined> {
   const domain = sql`(select m.domain from app.mailboxes as m where ${isTarget(target)})`
   const live = await sql`
     select from app.domains as d where d.name = ${domain} and d.state = 'active' for key share`.execute(tx)
   if (live.rows.length > 0) return undefined
-  const { rows } = await sql<{ name: DomainName }>`
-    select d.name from app.domains as d where d.name = ${domain} and d.state = 'deleted' for update`.execute(
-    tx,
-  )
-  return rows[0]?.name
+  const { rows } = await sql<{ name: DomainName; state: 'active' | 'deleted' }>`
+    select d.name, d.state from app.domains as d where d.name = ${domain} for update`.execute(tx)
+  return rows[0]?.state === 'deleted' ? rows[0].name : undefined
 }
 
 /** With what other addresses it has: the aliases go when the domain goes. */

@@ -1,12 +1,13 @@
 import { sql } from 'kysely'
 import type { Authentication } from '../database.ts'
+import type { DomainName } from '../domains/name.ts'
 import { type CredentialFacts, type Credentials, toCredentials } from './credentials.ts'
 import type { Mailbox } from './schemas.ts'
 
 /** A mailbox with what its account, its domain and the settings add to it. */
 export interface MailboxRow extends CredentialFacts {
   id: string
-  domain: string
+  domain: DomainName
   state: 'active' | 'deleted'
   locked: boolean
   quota_bytes: number | null

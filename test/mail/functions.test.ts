@@ -169,6 +169,33 @@ describe('mail.passdb', () => {
     assert.equal(await kindOf('user05', 'SCRAM-SHA-256'), 'real')
   })
 
+  test('gives the same verifiers again for a mailbox that is restored', async () => {
+    const address = 'back@example.jp'
+    await admin.post('/v1/mailboxes', { address, password })
+    const before = [await passdb(address, 'PLAIN'), await passdb('back', 'SCRAM-SHA-256')]
+    await admin.delete(`/v1/mailboxes/${address}?account=delete`)
+    assert.deepEqual(await ask('mailbox', 'back', 'example.jp'), [])
+    assert.equal(await kindOf('back', 'SCRAM-SHA-256'), 'decoy')
+    await admin.post(`/v1/mailboxes/${address}/restore`)
+    assert.deepEqual([await passdb(address, 'PLAIN'), await passdb('back', 'SCRAM-SHA-256')], before)
+    assert.equal(await kindOf(address, 'PLAIN'), 'real')
+    for (const name of ['mailbox', 'sender_login'] as const)
+      assert.deepEqual(await ask(name, 'back', 'example.jp'), [address])
+    assert.equal((await userdb(address)).length, 1)
+  })
+
+  test('gives them again for the mailboxes of a domain that is restored', async () => {
+    await admin.post('/v1/domains', { name: 'returns.jp' })
+    await admin.post('/v1/mailboxes', { address: 'returns@returns.jp', password })
+    const domain = async () => (await reader.query(`select mail.domain('returns.jp')`)).rowCount
+    await admin.delete('/v1/domains/returns.jp?mailboxes=delete&expect=1&accounts=delete')
+    assert.deepEqual([await domain(), await kindOf('returns@returns.jp', 'PLAIN')], [0, 'decoy'])
+    await admin.post('/v1/domains/returns.jp/restore')
+    assert.deepEqual([await domain(), await kindOf('returns@returns.jp', 'PLAIN')], [1, 'real'])
+    assert.equal(await kindOf('returns', 'SCRAM-SHA-256'), 'real')
+    assert.deepEqual(await ask('mailbox', 'returns', 'returns.jp'), ['returns@returns.jp'])
+  })
+
   test('refuses at once a mechanism that the domain no longer lists', async () => {
     await admin.post('/v1/mailboxes', { address: 'user07@strict.jp', password })
     assert.equal(await kindOf('user07', 'SCRAM-SHA-256'), 'real')
