@@ -21,7 +21,6 @@ export async function deleteDomain(tx: Tx, deletion: DomainDeletion): Promise<vo
   const { active, deleted } = await countStates(tx, name)
   assertMeant(deletion, active)
   const accountsGo = accounts === 'delete'
-  await allowLongStatements(tx)
   if (active > 0) await endSessions(tx, `*@${name}`)
   if (purge || active + deleted === 0) await purgeDomain(tx, name, accountsGo)
   else await setDeleted(tx, name, accountsGo)
