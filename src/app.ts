@@ -6,7 +6,7 @@ import { passwords } from './accounts/password-routes.ts'
 import { accounts } from './accounts/routes.ts'
 import { accountSchemas } from './accounts/schemas.ts'
 import { type AuthOptions, auth } from './auth.ts'
-import { bodies } from './bodies.ts'
+import { bodies, refuseUnknownBody } from './bodies.ts'
 import type { Db } from './database.ts'
 import { domainRestore } from './domains/restore-routes.ts'
 import { domains } from './domains/routes.ts'
@@ -70,6 +70,7 @@ export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
         reply.header('cache-control', 'no-store')
       })
       api.addHook('onRoute', refuseUnknownQuery)
+      api.addHook('preValidation', refuseUnknownBody)
       await api.register(auth, options.auth)
       await api.register(domains, { prefix: '/domains', db })
       await api.register(domainStatistics, { prefix: '/domains', db })

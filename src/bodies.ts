@@ -1,6 +1,6 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
-import { problem } from './problems.ts'
+import { problem, problemAt } from './problems.ts'
 
 type Done = (error: Error | null, body?: unknown) => void
 
@@ -62,4 +62,14 @@ function decode(body: Buffer): string | undefined {
 function isUtf8(contentType = ''): boolean {
   const charset = /;\s*charset\s*=\s*"?([^";\s]+)/i.exec(contentType)?.[1]
   return charset === undefined || /^utf-?8$/i.test(charset)
+}
+
+/** An operation that declares no body refuses one that says something: it would be passed over in silence. */
+export async function refuseUnknownBody({ body, routeOptions }: FastifyRequest): Promise<void> {
+  if (routeOptions.schema?.body !== undefined || body === undefined || JSON.stringify(body) === '{}') return
+  throw problemAt(
+    'invalid-request',
+    '',
+    'This operation takes no body; its parameters stand in the path and query.',
+  )
 }

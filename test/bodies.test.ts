@@ -119,6 +119,23 @@ test('a body too large is refused for every operation that takes one', async () 
   }
 })
 
+test('an operation without a body refuses one that says something', async () => {
+  const paths: ['delete' | 'post', string][] = [
+    ['delete', '/v1/domains/a.jp'],
+    ['delete', '/v1/mailboxes/u@a.jp'],
+    ['post', '/v1/domains/a.jp/restore'],
+    ['post', '/v1/mailboxes/u@a.jp/restore'],
+  ]
+  for (const [method, path] of paths) {
+    for (const raw of ['{"mailboxes": "delete"}', '[]', 'null', '1', '""']) {
+      const options = { raw, headers: { 'content-type': 'application/json' } }
+      const sent = method === 'post' ? admin.post(path, undefined, options) : admin.delete(path, options)
+      assert.equal(outcome(await sent), '400 invalid-request', `${method} ${path} ${raw}`)
+    }
+  }
+  assert.equal((await admin.post('/v1/domains/a.jp/restore', {})).status, 200)
+})
+
 describe('DELETE', () => {
   const remove = async (raw: string, type: string) => {
     await admin.post('/v1/domains', { name: 'gone.jp' })
