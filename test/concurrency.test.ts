@@ -3,6 +3,7 @@ import { argon2Sync } from 'node:crypto'
 import { availableParallelism } from 'node:os'
 import { afterEach, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { argon2idParameters } from '../src/accounts/verifiers.ts'
 import { type Client, outcome, type Reply } from './support/client.ts'
 import { assertInvariants } from './support/invariants.ts'
 import { assertOutcomes, link, startRaces, tally, until } from './support/races.ts'
@@ -373,9 +374,7 @@ async function isPassword(name: string, password: string): Promise<boolean> {
   const derived = argon2Sync('argon2id', {
     message: password,
     nonce: Buffer.from(salt, 'base64'),
-    memory: 19456,
-    passes: 2,
-    parallelism: 1,
+    ...argon2idParameters,
     tagLength: 32,
   })
   return derived.equals(Buffer.from(tag, 'base64'))
