@@ -14,6 +14,8 @@ export interface MailConfig {
   readonly ports: Ports
   readonly certFile: string | undefined
   readonly keyFile: string | undefined
+  /** The program: another than the installed one, such as one that somebody built. */
+  readonly dovecot: string
 }
 
 const portVariables = {
@@ -38,7 +40,7 @@ const checks: [names: string[], check: (value: string) => boolean, expected: str
     'a postgres:// or postgresql:// URL',
   ],
   [['MAIL_HOST'], (value) => isIP(value) !== 0, 'an IP address'],
-  [['MAIL_CERT_FILE', 'MAIL_KEY_FILE'], isReadableFile, 'a file that can be read'],
+  [['MAIL_CERT_FILE', 'MAIL_KEY_FILE', 'MAIL_DOVECOT'], isReadableFile, 'a file that can be read'],
 ]
 
 const pairs = [
@@ -67,6 +69,7 @@ export function readMailConfig(env: Env): MailConfig {
     ports: Object.fromEntries(ports) as Ports,
     certFile: env.MAIL_CERT_FILE ? resolve(env.MAIL_CERT_FILE) : undefined,
     keyFile: env.MAIL_KEY_FILE ? resolve(env.MAIL_KEY_FILE) : undefined,
+    dovecot: env.MAIL_DOVECOT ? resolve(env.MAIL_DOVECOT) : 'dovecot',
   }
 }
 

@@ -21,12 +21,19 @@ export function toConnection(url: string): Connection {
   return connection
 }
 
-/** For Dovecot. */
+/** For Dovecot 2.3. */
 export function toKeywords(connection: Connection): string {
   return Object.entries(connection)
     .filter(([, value]) => value !== '')
     .map(([name, value]) => `${name}=${value}`)
     .join(' ')
+}
+
+/** For Dovecot 2.4, a line for each; it takes `%{` for the beginning of a variable (var-expand-lexer.l). */
+export function toParameters(connection: Connection): string[] {
+  return Object.entries(connection)
+    .filter(([, value]) => value !== '')
+    .map(([name, value]) => `${name} = "${value.replaceAll('%{', '%%{')}"`)
 }
 
 /** For Postfix, whose own form cannot name the port of a socket. */

@@ -11,19 +11,21 @@ export interface Dovecot {
 }
 
 interface Place {
+  /** The program. */
+  file: string
   deploy: URL
   etc: string
   /** Dovecot's own user reads what its dictionary is told. */
   gid: number
 }
 
-/** The installed Dovecot with the configuration of its version: that of 2.4 is another language. */
-export async function findDovecot({ deploy, etc, gid }: Place): Promise<Dovecot> {
-  const version = await readVersion()
+/** Dovecot with the configuration of its version: that of 2.4 is another language. */
+export async function findDovecot({ file, deploy, etc, gid }: Place): Promise<Dovecot> {
+  const version = await readVersion(file)
   const templates = version >= '2.4' ? templatesOf24 : templatesOf23
   const conf = join(etc, 'dovecot.conf')
   return {
-    program: { file: 'dovecot', args: ['-F', '-c', conf] },
+    program: { file, args: ['-F', '-c', conf] },
     async write(values) {
       for (const name of templates.names) {
         await writeFilled(new URL(`${templates.folder}/${name}`, deploy), values, {
@@ -42,8 +44,8 @@ const templatesOf23 = {
 const templatesOf24 = { folder: 'dovecot-2.4', names: ['dovecot.conf'] }
 
 /** The first two numbers. */
-async function readVersion(): Promise<string> {
-  const { stdout } = await promisify(execFile)('dovecot', ['--version']).catch((cause) => {
+async function readVersion(file: string): Promise<string> {
+  const { stdout } = await promisify(execFile)(file, ['--version']).catch((cause) => {
     throw new Error('Dovecot is not installed.', { cause })
   })
   const version = /^(2\.[34])\./.exec(stdout)?.[1]

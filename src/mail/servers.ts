@@ -1,9 +1,10 @@
+import { availableParallelism } from 'node:os'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { RunAs } from '../embedded/run-as.ts'
 import { selfMadeCertificate } from './certificate.ts'
 import { keepRunning, type Say } from './child.ts'
 import type { MailConfig } from './config.ts'
-import { toConnection, toKeywords, toUri } from './connection.ts'
+import { toConnection, toKeywords, toParameters, toUri } from './connection.ts'
 import { type MailDatabase, prepareDatabase } from './database.ts'
 import { findDovecot } from './dovecot.ts'
 import { type Folders, makeFolders } from './folders.ts'
@@ -40,7 +41,12 @@ export async function startMailServers(config: MailConfig, say: Say): Promise<Ma
   const mechanisms = await offeredMechanisms(place.readUrl)
   const values = await collectValues(config, { database: place, folders, users })
 
-  const dovecot = await findDovecot({ deploy, etc: folders.etc, gid: users.dovecot.gid })
+  const dovecot = await findDovecot({
+    file: config.dovecot,
+    deploy,
+    etc: folders.etc,
+    gid: users.dovecot.gid,
+  })
   const write = (list: string) => dovecot.write({ ...values, MECHANISMS: list })
   await write(mechanisms)
   const { etc, local } = folders
@@ -93,13 +99,17 @@ async function openSocket({ socketDir }: MailDatabase, user: RunAs, { base }: Fo
   return { at, close }
 }
 
-interface Parts {
+export interface Parts {
   database: MailDatabase
   folders: Folders
   users: Users
 }
 
-async function collectValues(config: MailConfig, { database, folders, users }: Parts): Promise<Values> {
+/** What deploy/ has in double braces, but for the mechanisms, which change. */
+export async function collectValues(
+  config: MailConfig,
+  { database, folders, users }: Parts,
+): Promise<Values> {
   const { certFile, keyFile } =
     config.certFile !== undefined && config.keyFile !== undefined
       ? { certFile: config.certFile, keyFile: config.keyFile }
@@ -124,7 +134,10 @@ async function collectValues(config: MailConfig, { database, folders, users }: P
     READ_URI: toUri(read),
     READ_DATABASE: read.dbname ?? '',
     READ_CONNECT: toKeywords(read),
+    READ_PARAMETERS: toParameters(read),
     WRITE_CONNECT: toKeywords(write),
+    WRITE_PARAMETERS: toParameters(write),
+    PROCESSORS: availableParallelism(),
     MESSAGE_SIZE_LIMIT: messageSizeLimit,
     LISTEN: host ?? '*, ::',
     SMTP_LISTEN: toListener(host, ports.smtp),

@@ -1,15 +1,19 @@
 import { chown, readFile, writeFile } from 'node:fs/promises'
 
-export type Values = Readonly<Record<string, string | number>>
+/** A list is a line for each. */
+export type Values = Readonly<Record<string, string | number | readonly string[]>>
 
 /** Puts the values in the places of their {{NAMES}}. */
 export function fill(template: string, values: Values): string {
   return template.replaceAll(/\{\{(\w+)\}\}/g, (_, name: string) => {
     const value = values[name]
     if (value === undefined) throw new Error(`The template has {{${name}}}, which nobody sets.`)
+    const lines = [value].flat().map(String)
     // A line of its own would be another setting.
-    if (/[\r\n]/.test(String(value))) throw new Error(`The value of {{${name}}} holds a line break.`)
-    return String(value)
+    if (lines.some((line) => /[\r\n]/.test(line))) {
+      throw new Error(`The value of {{${name}}} holds a line break.`)
+    }
+    return lines.join('\n')
   })
 }
 

@@ -35,6 +35,7 @@ describe('refuses', () => {
     [{ MAIL_HOST: 'mail.example.jp' }, 'MAIL_HOST'],
     [{ MAIL_HOST: '127.0.0.1\nssl = no' }, 'MAIL_HOST'],
     [{ MAIL_CERT_FILE: '/nowhere/cert.pem' }, 'MAIL_CERT_FILE'],
+    [{ MAIL_DOVECOT: '/nowhere/dovecot' }, 'MAIL_DOVECOT'],
     [{ MAIL_READ_DATABASE_URL: 'postgres://mail_read@db/mail' }, 'MAIL_READ_DATABASE_URL'],
   ]
   for (const [env, named] of wrong) {

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { toConnection, toKeywords, toUri } from '../../src/mail/connection.ts'
+import { toConnection, toKeywords, toParameters, toUri } from '../../src/mail/connection.ts'
 
 const forms: [url: string, keywords: string, uri: string][] = [
   [
@@ -36,4 +36,17 @@ test('refuses what Dovecot would take for another parameter', () => {
   for (const password of ['a%20host=evil', "a'b", 'a%0Ab']) {
     assert.throws(() => toConnection(`postgres://mail_read:${password}@db/mail`), { message: /password/ })
   }
+})
+
+test('tells Dovecot 2.4 a line for each, in which nothing is a comment, a variable or a block', () => {
+  assert.deepEqual(
+    toParameters(toConnection('postgres://mail_read:%23%24ENV%3AX%25%7Bx%7D@/mail?host=/run/pg')),
+    [
+      'host = "/run/pg"',
+      'port = "5432"',
+      'dbname = "mail"',
+      'user = "mail_read"',
+      'password = "#$ENV:X%%{x}"',
+    ],
+  )
 })

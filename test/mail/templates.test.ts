@@ -10,9 +10,14 @@ test('puts every value in the places of its name', () => {
   )
 })
 
+test('puts a list on lines of their own', () => {
+  assert.equal(fill('a {\n{{LIST}}\n}', { LIST: ['b = 1', 'c = 2'] }), 'a {\nb = 1\nc = 2\n}')
+})
+
 test('refuses a name that nobody sets, and a value that would be a setting of its own', () => {
   assert.throws(() => fill('{{MISSING}}', {}), { message: /MISSING/ })
   assert.throws(() => fill('a = {{ONE}}', { ONE: 'x\nssl = no' }), { message: /line break/ })
+  assert.throws(() => fill('a {\n{{ONE}}\n}', { ONE: ['b', 'x\nssl = no'] }), { message: /line break/ })
 })
 
 test('no file of deploy/ holds a password, and every query calls a function of the schema mail', async () => {
