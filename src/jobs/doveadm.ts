@@ -19,6 +19,9 @@ export type Answer = { ok: true; result: unknown } | { ok: false; exitCode: numb
 
 const timeoutMs = 10_000
 
+/** sysexits(3) EX_USAGE: the interface has no such command, or not with these parameters, and did nothing. */
+export const wrongUsage = 64
+
 /**
  * Where it is: DOVEADM_URL and its companions, else what `npm run mail` left in the data folder. Asked anew each
  * time, since the mail servers may be started later. undefined = there are none to tell.
@@ -62,6 +65,7 @@ function parseAnswer(body: unknown, command: string): Answer {
     { exitCode?: number; type?: string }?,
   ]
   if (kind === 'doveadmResponse') return { ok: true, result: content }
+  if (kind === 'error' && content?.type === 'invalidRequest') return { ok: false, exitCode: wrongUsage }
   // a command that is refused has an exit code too, which is 0
   if (kind === 'error' && content?.type === 'exitCode' && content.exitCode !== undefined)
     return { ok: false, exitCode: content.exitCode }

@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { type Doveadm, type DoveadmConfig, doveadm, findDoveadm } from './doveadm.ts'
+import { type Answer, type Doveadm, type DoveadmConfig, doveadm, findDoveadm, wrongUsage } from './doveadm.ts'
 import type { EndSessions, RemoveMail } from './queue.ts'
 
 const nothingToKick = 68 // sysexits(3) EX_NOHOST: nobody of this name is logged in
@@ -39,14 +39,17 @@ export async function removeMail(config: DoveadmConfig, payload: unknown): Promi
   const path = `${id.slice(0, 2)}/${id}`
   if (!folderOfMailbox.test(path)) throw new Error('this is not the folder of a mailbox')
   await kick(place, mask)
-  if (!place.mailDir) throw new Error('DOVEADM_MAIL_DIR does not say where the mail is')
-  const fsArgs = `dirs:prefix=${place.mailDir}/`
-  const answer = await doveadm(place, 'fsDelete', {
-    recursive: true,
-    fsDriver: 'posix',
-    fsArgs,
-    path: [path],
-  })
+  const answer = await removeFolder(place, path)
   if (!answer.ok && answer.exitCode !== nothingThere)
     throw new Error(`fsDelete ended with ${answer.exitCode}`)
+}
+
+/** Dovecot 2.4 knows by its own configuration where the mail is, and 2.3 is told; each refuses the other's request. */
+async function removeFolder(place: Doveadm, path: string): Promise<Answer> {
+  const folder = { recursive: true, path: [path] }
+  const answer = await doveadm(place, 'fsDelete', { ...folder, filterName: '' })
+  if (answer.ok || answer.exitCode !== wrongUsage) return answer
+  if (!place.mailDir) throw new Error('DOVEADM_MAIL_DIR does not say where the mail is')
+  const fsArgs = `dirs:prefix=${place.mailDir}/`
+  return doveadm(place, 'fsDelete', { ...folder, fsDriver: 'posix', fsArgs })
 }
