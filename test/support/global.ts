@@ -5,6 +5,7 @@ import pg from 'pg'
 import { startTemporaryPostgres, type TemporaryPostgres } from '../../src/embedded.ts'
 import { migrate } from '../../src/migrations.ts'
 import { allTests, declaredAnswers, findGaps, readSeen, variable } from './contract-coverage.ts'
+import { findDovecot24 } from './debian-13.ts'
 import { mailLogins, serviceLogin, templateDatabase } from './names.ts'
 import { operations } from './operations.ts'
 
@@ -13,7 +14,8 @@ let coverage: string | undefined
 
 /**
  * One Postgres for the whole run, with a migrated template that each test file clones. TEST_POSTGRES_BIN names the
- * binaries of another version; TEST_DATABASE_URL a server that runs already (a superuser's URL).
+ * binaries of another version; TEST_DATABASE_URL a server that runs already (a superuser's URL). With MAIL_TEST_24=1 the
+ * Dovecot of all tests is a 2.4 of Debian 13 instead of the installed one.
  */
 export async function globalSetup(): Promise<void> {
   const { TEST_POSTGRES_BIN: binDir, TEST_DATABASE_URL: running } = process.env
@@ -21,6 +23,7 @@ export async function globalSetup(): Promise<void> {
   const url = running ?? postgres?.url ?? ''
   process.env.TEST_POSTGRES_URL = url
   await makeTemplate(url)
+  if (process.env.MAIL_TEST_24 === '1') process.env.MAIL_TEST_DOVECOT = await findDovecot24()
   if (runsAll()) await collectAnswers()
 }
 

@@ -35,6 +35,14 @@ export interface MailServers {
   process: ChildProcess
 }
 
+/** What is tested. */
+export const dovecotProgram = process.env.MAIL_TEST_DOVECOT ?? 'dovecot'
+
+/** Such as `2.3.19.1 (9b53102964)`; empty where there is none. */
+export function dovecotVersion(): string {
+  return spawnSync(dovecotProgram, ['--version'], { encoding: 'utf8' }).stdout ?? ''
+}
+
 const programs = ['postfix', 'dovecot', 'swaks', 'curl', 'mpop', 'msmtp', 'gsasl', 'openssl']
 
 /** Why the mail servers cannot be started here; false where they can, and where a continuous integration has to. */
@@ -106,6 +114,7 @@ export async function runMail(dataDir: string, env: Record<string, string>): Pro
       PATH: process.env.PATH,
       MAILWRIGHT_DATA_DIR: dataDir,
       MAIL_HOST: '127.0.0.1',
+      MAIL_DOVECOT: process.env.MAIL_TEST_DOVECOT, // else the installed one
       ...Object.fromEntries(
         Object.entries(ports).map(([name, port]) => [portVariables[name as keyof Ports], String(port)]),
       ),
