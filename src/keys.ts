@@ -1,4 +1,4 @@
-import { createHash, randomUUID } from 'node:crypto'
+import { createHash, createHmac, hkdfSync, randomUUID } from 'node:crypto'
 import {
   calculateJwkThumbprint,
   createLocalJWKSet,
@@ -28,6 +28,11 @@ export interface InstallationKeys {
   sign(grant: Grant): Promise<string>
   /** The claims of a token of this installation; throws jose's errors. */
   verify(token: string): Promise<JWTPayload>
+  /**
+   * HMACs of a text that may hold a password: a plain hash of it could be guessed. One by each private key of the file,
+   * the signing one first, so that what was made before a rotation is known after it.
+   */
+  fingerprints(text: string): Buffer[]
 }
 
 const tokenType = 'at+jwt' // RFC 9068 §2.1
@@ -55,6 +60,7 @@ async function openKeys(file: KeyFile): Promise<InstallationKeys> {
   const header = { alg: algorithm, typ: tokenType, kid: first.kid }
   const signer = await importJWK({ ...publicPart(first), d: d! }, algorithm)
   const verifiers = createLocalJWKSet({ keys: keys.map(publicPart) })
+  const fingerprintKeys = keys.flatMap(({ d }) => (d === undefined ? [] : [deriveFingerprintKey(d)]))
   const rules = {
     issuer: installation,
     audience: installation,
@@ -67,7 +73,14 @@ async function openKeys(file: KeyFile): Promise<InstallationKeys> {
     installation,
     sign: (grant) => claimsOf(grant, installation).setProtectedHeader(header).sign(signer),
     verify: async (token) => (await jwtVerify(token, verifiers, rules)).payload,
+    fingerprints: (text) => fingerprintKeys.map((key) => createHmac('sha256', key).update(text).digest()),
   }
+}
+
+// RFC 5869; a key that signs is never used for anything else.
+function deriveFingerprintKey(privatePart: string): Uint8Array {
+  const secret = Buffer.from(privatePart, 'base64url')
+  return new Uint8Array(hkdfSync('sha256', secret, '', 'mailwright: fingerprints of requests', 32))
 }
 
 // RFC 9068 §2.2: without a resource owner `sub` is the client, so `client_id` repeats it.

@@ -11,7 +11,10 @@ export async function openapiText(): Promise<string> {
   const app = await buildApp({
     db: openDatabase('postgres://unused'),
     derivations: createWorkQueue(),
-    auth: { keys: { installation: '', sign: unused, verify: unused }, domainsClaim: '' },
+    auth: {
+      keys: { installation: '', sign: unused, verify: unused, fingerprints: () => [] },
+      domainsClaim: '',
+    },
   })
   await app.ready()
   const text = `${JSON.stringify(app.swagger(), null, 2)}\n`

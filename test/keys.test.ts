@@ -155,3 +155,24 @@ test('refuses what its own key signed for something else', async () => {
   })
   await assert.rejects(keys.verify(await sign({}, { alg: 'EdDSA' })), { code: 'ERR_JOSE_ALG_NOT_ALLOWED' })
 })
+
+test('fingerprints are the same on every replica, and others in another installation', async () => {
+  const path = join(folder, 'fingerprints.json')
+  const [one, again] = [await loadOrCreateKeys(path), await loadOrCreateKeys(path)]
+  const other = await loadOrCreateKeys(join(folder, 'other-fingerprints.json'))
+  const [fingerprint, ...more] = one.fingerprints('a request')
+  assert.deepEqual([fingerprint?.length, more], [32, []])
+  assert.deepEqual(again.fingerprints('a request'), [fingerprint])
+  assert.notDeepEqual(one.fingerprints('another'), [fingerprint])
+  assert.notDeepEqual(other.fingerprints('a request'), [fingerprint])
+})
+
+test('a fingerprint made before a rotation of the keys is known after it', async () => {
+  const [old, next] = [await generateJwk(), await generateJwk()]
+  const { d: _, ...retired } = await generateJwk()
+  const [before] = (await loadSet('before.json', { keys: [old] })).fingerprints('a request')
+  const after = (await loadSet('after.json', { keys: [next, old, retired] })).fingerprints('a request')
+  assert.equal(after.length, 2)
+  assert.notDeepEqual(after[0], before, 'the new one is made with the key that signs')
+  assert.deepEqual(after[1], before)
+})
