@@ -75,6 +75,21 @@ export async function startService({ jobs }: { jobs?: DoveadmConfig } = {}): Pro
   return { app, url, db, admin, keys, derivations, log, token, as }
 }
 
+/** A second instance of the service on the same database, with a pool and a queue of its own; its address. */
+export async function startReplica({ admin, keys }: Service): Promise<string> {
+  const url = new URL(String(admin.options.connectionString))
+  url.username = serviceLogin.name
+  url.password = serviceLogin.password
+  const db = openDatabase(String(url))
+  const auth = { keys, domainsClaim: 'mailwright_domains' }
+  const app = await buildApp({ db, derivations: createWorkQueue(), auth })
+  after(async () => {
+    await app.close()
+    await db.destroy()
+  })
+  return app.listen({ port: 0, host: '127.0.0.1' })
+}
+
 export async function cloneDatabase(template = templateDatabase) {
   const root = process.env.TEST_POSTGRES_URL
   if (!root) throw new Error('run the tests with npm test: test/support/global.ts starts their Postgres')
