@@ -1,4 +1,6 @@
-interface CatalogueEntry {
+import { conflicts } from './catalogue/conflicts.ts'
+
+export interface CatalogueEntry {
   status: number
   title: string
   /** Shown on the page `/problems/<code>`: what happened and what the client should do. */
@@ -50,66 +52,7 @@ export const catalogue = {
     title: 'The path does not have this method',
     help: 'The `Allow` header lists the methods of this path.',
   },
-  'domain-exists': {
-    status: 409,
-    title: 'The domain already exists',
-    help: 'Nothing was changed. Read it with GET, change it with PATCH.',
-  },
-  'domain-deleted': {
-    status: 409,
-    title: 'The domain is deleted and its name still held',
-    help: 'A domain that was deleted with its mailboxes keeps its name until the last of them is purged (`purge_at`), and none of them comes back without it. Restore it, wait, or delete it with `purge=true`.',
-  },
-  'domain-not-empty': {
-    status: 409,
-    title: 'The domain still has mailboxes',
-    help: 'Delete its mailboxes first, or say `mailboxes=delete&expect=<mailbox_count>`.',
-  },
-  'count-mismatch': {
-    status: 409,
-    title: 'The domain does not have as many mailboxes as expected',
-    help: 'Nothing was deleted. Read the domain again, make sure that it is the one you mean, and send its current `mailbox_count` as `expect`.',
-  },
-  'mailbox-exists': {
-    status: 409,
-    title: 'The mailbox already exists',
-    help: 'Nothing was changed. A job that wants "create or leave as it is" uses PUT /v1/mailboxes/{mailbox}.',
-  },
-  'mailbox-deleted': {
-    status: 409,
-    title: 'A deleted mailbox still holds this name',
-    help: 'A deleted mailbox keeps its name until it is purged (`conflict.purge_at`), so that nobody gets the name and with it the old mail. Restore it, wait, or delete it with `purge=true`.',
-  },
-  'alias-exists': {
-    status: 409,
-    title: 'The address is an alias',
-    help: 'An address is a mailbox or an alias, never both. Delete the alias first.',
-  },
-  'name-taken': {
-    status: 409,
-    title: 'The name is taken in this installation',
-    help: 'A name belongs to one mailbox in the whole installation, whatever the domain, because it is a login name by itself. Choose another local part.',
-  },
-  'account-exists': {
-    status: 409,
-    title: 'The account already exists',
-    help: 'An account of this name exists. To give it a mailbox send `create_account: false` and no password.',
-  },
-  'account-has-mailbox': {
-    status: 409,
-    title: 'The account has a mailbox',
-    help: 'No mailbox can be without its account. Delete (and purge) the mailbox first, or delete both with DELETE /v1/mailboxes/{mailbox}?account=delete.',
-  },
-  'authentication-differs': {
-    status: 409,
-    title: 'The account exists with another kind of authentication',
-    help: 'The kind of authentication of an account is chosen when it is created and is not changed by PUT or by linking it.',
-  },
-  'mailbox-limit-reached': {
-    status: 409,
-    title: 'The domain has as many mailboxes as it may have',
-    help: 'Delete mailboxes, or raise `mailbox_limit` of the domain. Deleted mailboxes do not count.',
-  },
+  ...conflicts,
   'precondition-failed': {
     status: 412,
     title: 'The resource is not in the expected version',
