@@ -14,6 +14,7 @@ import { domainSchemas } from './domains/schemas.ts'
 import { DomainStatistics, domainStatistics } from './domains/statistics.ts'
 import { drain } from './drain.ts'
 import { Health, health } from './health.ts'
+import { idempotency } from './idempotency/declaration.ts'
 import { mailboxEnsure } from './mailboxes/ensure-routes.ts'
 import { mailboxList } from './mailboxes/list-routes.ts'
 import { mailboxRestore } from './mailboxes/restore-routes.ts'
@@ -72,6 +73,7 @@ export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
       api.addHook('onRoute', refuseUnknownQuery)
       api.addHook('preValidation', refuseUnknownBody)
       await api.register(auth, options.auth)
+      await api.register(idempotency, options.auth)
       await api.register(domains, { prefix: '/domains', db })
       await api.register(domainStatistics, { prefix: '/domains', db })
       await api.register(domainRestore, { prefix: '/domains', db })

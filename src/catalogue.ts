@@ -123,6 +123,11 @@ export const catalogue = {
     title: 'This kind of authentication is not available here',
     help: '`active_directory` is not available in this version. `password_file` exists only together with a mailbox.',
   },
+  'idempotency-key-reused': {
+    status: 422,
+    title: 'The idempotency key belongs to another request',
+    help: 'In the last 24 hours a request with another path or body was done under this `Idempotency-Key`. Nothing was changed. Take a new key for each new thing to be done; repeat a request unchanged.',
+  },
   'internal-error': {
     status: 500,
     title: 'The service failed',
@@ -136,7 +141,7 @@ export const catalogue = {
   unavailable: {
     status: 503,
     title: 'The service cannot reach what it needs',
-    help: 'Its database, or the identity provider whose keys verify your token, does not answer. Try again after `Retry-After` seconds. If the connection was lost in the middle of a write, read the object to learn whether it was made; PUT can simply be repeated.',
+    help: 'Its database, or the identity provider whose keys verify your token, does not answer. Try again after `Retry-After` seconds. If the connection was lost in the middle of a write, read the object to learn whether it was made; PUT, and POST with an `Idempotency-Key`, can simply be repeated.',
   },
 } as const satisfies Record<string, CatalogueEntry>
 

@@ -1,4 +1,12 @@
-import { type Generated, type GeneratedAlways, Kysely, PostgresDialect, sql, type Transaction } from 'kysely'
+import {
+  type ColumnType,
+  type Generated,
+  type GeneratedAlways,
+  Kysely,
+  PostgresDialect,
+  sql,
+  type Transaction,
+} from 'kysely'
 import pg from 'pg'
 import type { AccountName } from './accounts/name.ts'
 import type { Mechanism } from './accounts/verifiers.ts'
@@ -79,6 +87,18 @@ interface MailboxesTable {
   updated_at: Generated<Date>
 }
 
+interface IdempotencyKeysTable {
+  issuer: string
+  subject: string
+  key: string
+  fingerprint: Buffer
+  status: number
+  etag: string | null
+  location: string | null
+  body: ColumnType<object, string>
+  created_at: Generated<Date>
+}
+
 /** The tables of the schema `app` that the service's role may read (migrations/). */
 export interface Database {
   settings: SettingsTable
@@ -86,6 +106,7 @@ export interface Database {
   accounts: AccountsTable
   addresses: AddressesTable
   mailboxes: MailboxesTable
+  idempotency_keys: IdempotencyKeysTable
 }
 
 export type Db = Kysely<Database>

@@ -36,6 +36,11 @@ export function meets(precondition: Precondition, version: string): boolean {
   return precondition === undefined || precondition === '*' || precondition.includes(version)
 }
 
+/** The entity tag of a version (RFC 9110 §8.8.3). */
+export function toETag(version: string): string {
+  return `"${version}"`
+}
+
 export function setETag(reply: FastifyReply, version: string): void {
-  reply.header('etag', `"${version}"`)
+  reply.header('etag', toETag(version))
 }

@@ -19,6 +19,7 @@ export const requestLog = fp(async (app: FastifyInstance) => {
         ms: Math.round(reply.elapsedTime * 10) / 10,
         address: request.ip,
         ...(request.subject && { subject: request.subject.id, token: request.subject.tokenId }),
+        ...(reply.hasHeader('idempotency-replayed') && { replayed: true }),
         ...(request.problemCode && { problem: request.problemCode }),
         ...(typeof theirs === 'string' && harmlessId.test(theirs) && { client_request_id: theirs }),
       },

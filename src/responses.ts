@@ -67,6 +67,35 @@ export function bodyProblemResponses(...codes: ProblemCode[]) {
   return responsesFor([...everywhere, ...withBody, ...codes])
 }
 
+/** The same answers, which may be these problems besides. */
+export function withProblems(
+  responses: Record<number, TSchema>,
+  ...codes: ProblemCode[]
+): Record<number, TSchema> {
+  const declared = Object.values(responses as Record<number, Documented>).flatMap(({ content }) =>
+    Object.keys(content?.['application/problem+json']?.examples ?? {}),
+  )
+  return { ...responses, ...responsesFor([...(declared as ProblemCode[]), ...codes]) }
+}
+
+/** The same answers; those of success may carry the header. */
+export function withHeader(
+  responses: Record<number, TSchema>,
+  name: keyof typeof answerHeaders,
+): Record<number, TSchema> {
+  const entries = Object.entries(responses as Record<number, Documented>).map(([status, response]) => {
+    const headers = { ...response.headers, [name]: answerHeaders[name] }
+    return [status, Number(status) < 400 ? { ...response, headers } : response]
+  })
+  return Object.fromEntries(entries)
+}
+
+/** What the document says of an answer, beside its schema. */
+interface Documented {
+  headers?: object
+  content?: Record<string, { examples?: object }>
+}
+
 /** One answer for each status; its description and examples name the codes. */
 export function responsesFor(codes: ProblemCode[]): Record<number, TSchema> {
   const byStatus = Map.groupBy(new Set(codes), (code) => catalogue[code].status)
@@ -111,6 +140,10 @@ const answerHeaders = {
   etag: { type: 'string', description: 'The version; send it as `If-Match`.' },
   location: { type: 'string', format: 'uri-reference', description: 'The path of the new resource.' },
   link: { type: 'string', description: 'RFC 8288: `rel="next"`, where there is a next page.' },
+  'idempotency-replayed': {
+    type: 'string',
+    description: '`true`: this is the answer of the first request under the `Idempotency-Key`.',
+  },
 }
 
 /** A JSON answer, with the headers it carries. */

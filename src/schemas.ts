@@ -63,6 +63,12 @@ export const GeneratedPassword = Type.String({
   description: 'The password that was made. Shown here once and kept nowhere in clear.',
 })
 
+export const SecretOmitted = Type.Boolean({
+  readOnly: true,
+  description:
+    'true: the password was shown in the first answer under the `Idempotency-Key` and is not repeated. Whoever lost it sets a new one.',
+})
+
 export function freeText(description: string) {
   return Type.String({
     maxLength: 200,

@@ -101,7 +101,9 @@ describe('with every table locked, so that nothing can be looked up', () => {
   before(async () => {
     blocker = await service.admin.connect()
     await blocker.query('begin')
-    await blocker.query('lock table app.settings, app.domains, app.accounts, app.addresses, app.mailboxes')
+    await blocker.query(
+      'lock table app.settings, app.domains, app.accounts, app.addresses, app.mailboxes, app.idempotency_keys',
+    )
   })
   after(async () => {
     await blocker.query('rollback')

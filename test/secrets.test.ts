@@ -102,6 +102,34 @@ test('shows a generated password in the answer that made it and nowhere else', a
   )
 })
 
+test('repeats an answer without the password that was in it', async () => {
+  for (const [i, body] of [
+    [1, { generate_password: true }],
+    [2, { password: newPassword() }],
+  ] as const) {
+    const created = [
+      () => api.post('/v1/mailboxes', { address: `once${i}@${domain}`, ...body }, key(`mailbox-${i}`)),
+      () => api.post('/v1/accounts', { name: `alone${i}`, ...body }, key(`account-${i}`)),
+    ]
+    for (const call of created) {
+      if ('generate_password' in body) await generating(call, 201)
+      else assert.equal(outcome(await call()), '201')
+      const again = await call()
+      assert.deepEqual([outcome(again), again.headers.get('idempotency-replayed')], ['201', 'true'])
+      assert.equal(again.body.generated_password, undefined)
+      assert.equal(again.body.secret_omitted, 'generate_password' in body ? true : undefined)
+    }
+  }
+  const given = () => api.post('/v1/accounts', { name: 'given', password: newPassword() }, key('given'))
+  assert.equal(outcome(await given()), '201')
+  const other = await given()
+  assert.equal(outcome(other), '422 idempotency-key-reused')
+})
+
+function key(text: string) {
+  return { headers: { 'idempotency-key': text } }
+}
+
 test('takes a password that is given and never repeats it', async () => {
   const cases: [string, () => Promise<Reply>][] = [
     ['201', () => api.post('/v1/mailboxes', { address: `user5@${domain}`, password: newPassword() })],
@@ -389,7 +417,7 @@ async function everyRow(): Promise<string[]> {
     where c.table_schema = 'app' and t.table_type = 'BASE TABLE'
       and (c.table_name, c.column_name) <> ('verifiers', 'verifier')
     group by c.table_name`)
-  assert.ok(tables.length >= 6)
+  assert.ok(tables.length >= 7)
   const contents = await Promise.all(
     tables.map(({ name, columns }) => admin.query(`select row(${columns})::text as text from app.${name}`)),
   )

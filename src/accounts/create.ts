@@ -1,5 +1,6 @@
 import { requireScope } from '../auth.ts'
 import type { Authentication, Db } from '../database.ts'
+import type { Writer } from '../idempotency/once.ts'
 import { problem, problemAt } from '../problems.ts'
 import type { Subject } from '../subject.ts'
 import { parseFreeText } from '../text.ts'
@@ -46,15 +47,17 @@ export interface AccountRequest extends PersonMembers {
 }
 
 /** Creates an account without a mailbox. */
-export async function createAccount(
+export async function createAccount<Made>(
   { db, derivations }: { db: Db; derivations: WorkQueue },
   request: AccountRequest,
-): Promise<AccountRow> {
+  writer: Writer<AccountRow, Made>,
+): Promise<Made> {
   const { name, password, display_name = null, external_id = null } = request
   const { prepared, verifiers } = await deriveFor(derivations, password, () => prepare(db, request))
   const { authentication } = prepared
-  const row = await insertAccount(db, { name, authentication, display_name, external_id, verifiers })
-  if (row) return row
+  const account = { name, authentication, display_name, external_id, verifiers }
+  const created = await writer.statement((to) => insertAccount(to, account))
+  if (created) return created
   assertNameFree(name, await lookUpAccountGround(db, name))
   throw problem('busy', { detail: 'The name was taken and freed at this moment.', retryAfterSeconds: 1 })
 }

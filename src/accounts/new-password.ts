@@ -32,6 +32,11 @@ export function requirePassword(password: NewPassword | undefined): NewPassword 
   throw problem('password-required', { detail: 'Send password, or generate_password: true.' })
 }
 
+/** What the answer shows, once. */
+export function toShow(password: NewPassword | undefined): { generated_password: string } | undefined {
+  return password?.generated ? { generated_password: password.text } : undefined
+}
+
 export interface Prepared {
   /** What the settings ask to be made of the password. */
   derivation: VerifierOptions

@@ -1,6 +1,7 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import type { Db } from '../database.ts'
 import { parseIfMatch, setETag } from '../etag.ts'
+import { type Answer, answerOnce } from '../idempotency/once.ts'
 import { linkNext, parseCursor, toPage } from '../pagination.ts'
 import { problemOnViolation } from '../problem-details.ts'
 import { answer, bodyProblemResponses, noContent, problemResponses } from '../responses.ts'
@@ -8,7 +9,7 @@ import { IfMatch, mergePatchTypes, ref } from '../schemas.ts'
 import type { WorkQueue } from '../work-queue.ts'
 import { assertMayTakeName, createAccount, parsePersonMembers } from './create.ts'
 import { lookUpName, parseName } from './name.ts'
-import { readNewPassword, requirePassword } from './new-password.ts'
+import { type NewPassword, readNewPassword, requirePassword, toShow } from './new-password.ts'
 import {
   Account,
   AccountCreate,
@@ -18,11 +19,28 @@ import {
   AccountParams,
   AccountUpdate,
 } from './schemas.ts'
-import { deleteAccount, getAccount, listAccounts, toAccount, updateAccount } from './store.ts'
+import {
+  type AccountRow,
+  deleteAccount,
+  getAccount,
+  listAccounts,
+  toAccount,
+  updateAccount,
+} from './store.ts'
 
 export interface AccountOptions {
   db: Db
   derivations: WorkQueue
+}
+
+function toCreated(password: NewPassword) {
+  return (row: AccountRow): Answer<AccountCreated> => ({
+    status: 201,
+    version: row.version,
+    location: `/v1/accounts/${row.name}`,
+    body: toAccount(row),
+    secret: toShow(password),
+  })
 }
 
 export const accounts: FastifyPluginAsyncTypebox<AccountOptions> = async (app, { db, derivations }) => {
@@ -61,10 +79,10 @@ export const accounts: FastifyPluginAsyncTypebox<AccountOptions> = async (app, {
       const password = requirePassword(readNewPassword(body))
       const person = parsePersonMembers(body, '')
       const { authentication } = body
-      const row = await createAccount({ db, derivations }, { name, password, authentication, ...person })
-      reply.code(201).header('location', `/v1/accounts/${row.name}`)
-      setETag(reply, row.version)
-      return { ...toAccount(row), ...(password.generated && { generated_password: password.text }) }
+      const wanted = { name, password, authentication, ...person }
+      return answerOnce({ db, request, reply }, toCreated(password), (writer) =>
+        createAccount({ db, derivations }, wanted, writer),
+      )
     },
   )
 

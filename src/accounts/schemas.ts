@@ -11,6 +11,7 @@ import {
   nullable,
   optional,
   Password,
+  SecretOmitted,
   strict,
   Timestamp,
 } from '../schemas.ts'
@@ -52,7 +53,7 @@ export const Account = strict(members, { $id: 'Account', examples: [example] })
 export type Account = Static<typeof Account>
 
 export const AccountCreated = strict(
-  { ...members, generated_password: Type.Optional(GeneratedPassword) },
+  { ...members, ...optional({ generated_password: GeneratedPassword, secret_omitted: SecretOmitted }) },
   {
     $id: 'AccountCreated',
     examples: [{ ...example, mailbox: null, generated_password: 'Rk7mD-x3vQz-9tHwB-LpN4c-uJ6yG' }],

@@ -62,4 +62,9 @@ export const conflicts = {
     title: 'The domain has as many mailboxes as it may have',
     help: 'Delete mailboxes, or raise `mailbox_limit` of the domain. Deleted mailboxes do not count.',
   },
+  'idempotency-key-in-use': {
+    status: 409,
+    title: 'A request under this idempotency key is under way',
+    help: 'The first request under this `Idempotency-Key` is not finished. Send this one again in a moment: it is then answered as the first one was, or done, where that one was refused.',
+  },
 } as const satisfies Record<string, CatalogueEntry>

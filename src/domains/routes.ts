@@ -2,6 +2,7 @@ import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { mayTouch, requireScope } from '../auth.ts'
 import type { Db } from '../database.ts'
 import { parseIfMatch, setETag } from '../etag.ts'
+import { answerOnce } from '../idempotency/once.ts'
 import { linkNext, parseCursor, toPage } from '../pagination.ts'
 import { problem } from '../problems.ts'
 import { answer, bodyProblemResponses, noContent, problemResponses } from '../responses.ts'
@@ -19,7 +20,15 @@ import {
   DomainParams,
   DomainUpdate,
 } from './schemas.ts'
-import { getDomain, insertDomain, listDomains, toDomain, updateDomain } from './store.ts'
+import {
+  getDomain,
+  insertDomain,
+  listDomains,
+  refuseDomain,
+  toCreatedAnswer,
+  toDomain,
+  updateDomain,
+} from './store.ts'
 import { parseDomainValues } from './values.ts'
 
 /** The domain that the path names; one outside the caller's domains answers like one that is not there. */
@@ -59,10 +68,11 @@ export const domains: FastifyPluginAsyncTypebox<{ db: Db }> = async (app, { db }
     async (request, reply) => {
       const { name, ...values } = request.body
       const parsed = parseDomainValues(request.subject, values)
-      const row = await insertDomain(db, parseDomainName(name), parsed)
-      reply.code(201).header('location', `/v1/domains/${row.name}`)
-      setETag(reply, row.version)
-      return toDomain(row, 0)
+      const wanted = parseDomainName(name)
+      return answerOnce({ db, request, reply }, toCreatedAnswer, async (writer) => {
+        const created = await writer.statement((to) => insertDomain(to, wanted, parsed))
+        return created ?? refuseDomain(db, wanted)
+      })
     },
   )
 

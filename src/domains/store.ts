@@ -1,6 +1,7 @@
 import { type Insertable, type Selectable, sql, type Updateable } from 'kysely'
 import { allowLongStatements, type Database, type Db, type Tx } from '../database.ts'
 import { type Precondition, requireVersion } from '../etag.ts'
+import type { Answer } from '../idempotency/once.ts'
 import { endSessions } from '../jobs/queue.ts'
 import { sameMembers } from '../merge-patch.ts'
 import { type ProblemError, problem } from '../problems.ts'
@@ -32,18 +33,27 @@ export function toDomain({ version: _, ...row }: DomainRow, mailboxCount: number
   return { ...row, unicode_name: unicodeName(row.name), mailbox_count: mailboxCount }
 }
 
-/** A name held by a deleted domain is told apart from one in use. */
-export async function insertDomain(db: Db, name: DomainName, values: DomainValues): Promise<DomainRow> {
-  const inserted = await db
+export function toCreatedAnswer(row: DomainRow): Answer<Domain> {
+  return {
+    status: 201,
+    version: row.version,
+    location: `/v1/domains/${row.name}`,
+    body: toDomain(row, 0),
+  }
+}
+
+/** undefined where the name is held: `refuseDomain` says by what. */
+export function insertDomain(db: Db, name: DomainName, values: DomainValues): Promise<DomainRow | undefined> {
+  return db
     .insertInto('domains')
     .values({ name, ...values })
     .onConflict((conflict) => conflict.constraint('domains_pkey').doNothing())
     .returning(columns)
     .executeTakeFirst()
-  return inserted ?? refuseDomain(db, name)
 }
 
-async function refuseDomain(db: Db, name: DomainName): Promise<never> {
+/** A name held by a deleted domain is told apart from one in use. */
+export async function refuseDomain(db: Db, name: DomainName): Promise<never> {
   const holder = await db
     .selectFrom('domains')
     .select(['state', 'purge_at'])

@@ -2,6 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { Logger, type Runner, run } from 'graphile-worker'
 import pg from 'pg'
 import type { Db } from '../database.ts'
+import { sweepAnswers } from '../idempotency/store.ts'
 import type { Logger as Log } from '../service.ts'
 import type { DoveadmConfig } from './doveadm.ts'
 import { purgeExpired } from './expired.ts'
@@ -63,12 +64,13 @@ function openPool(connectionString: string): pg.Pool {
 }
 
 /**
- * What is due by the clock, every minute; one of the replicas does it. By its queue none runs beside itself when it
+ * What is due by the clock, every minute or every hour; one of the replicas does it. By its queue none runs beside itself when it
  * takes longer, by its key none is written twice, not even one that failed for good.
  */
 const crontab = `
 * * * * * reconcile-usage ?max=2&queue=reconcile-usage&jobKey=reconcile-usage
 * * * * * purge-expired ?max=2&queue=purge-expired&jobKey=purge-expired
+0 * * * * sweep-idempotency-keys ?max=2&queue=sweep-idempotency-keys&jobKey=sweep-idempotency-keys
 `
 
 function start(pgPool: pg.Pool, { db, doveadm, log }: WorkerOptions): Promise<Runner> {
@@ -86,6 +88,7 @@ function start(pgPool: pg.Pool, { db, doveadm, log }: WorkerOptions): Promise<Ru
       'remove-mail': (payload) => removeMail(doveadm, payload),
       'reconcile-usage': (_payload, { query }) => reconcileUsage(doveadm, query),
       'purge-expired': () => purgeExpired(db),
+      'sweep-idempotency-keys': (_payload, { query }) => sweepAnswers(query),
     },
   })
 }

@@ -2,6 +2,7 @@ import { assertMayTakeName, parsePersonMembers } from '../accounts/create.ts'
 import { deriveFor, type NewPassword, readNewPassword, requirePassword } from '../accounts/new-password.ts'
 import { mayTouch, requireAllDomains, requireScope } from '../auth.ts'
 import type { Db } from '../database.ts'
+import type { Writer } from '../idempotency/once.ts'
 import { problem, problemAt } from '../problems.ts'
 import type { Subject } from '../subject.ts'
 import type { WorkQueue } from '../work-queue.ts'
@@ -43,43 +44,60 @@ export function readMailboxRequest(
 ): MailboxRequest {
   if (!mayTouch(subject, address.domain)) throw unknownDomain(pointer)
   assertMayTakeName(subject, address.name, body.allow_role_name, pointer)
-  if (body.create_account === false) assertMayLink(subject, body)
+  if (body.create_account === false) {
+    assertMayLink(subject)
+    refusePassword(body)
+  }
   const person = parsePersonMembers(body.account ?? {}, '/account')
   return { address, body, password: readNewPassword(body), person, pointer }
 }
 
 /** Linking reaches an account that lies in no domain yet, so it is not for callers who are limited to some. */
-function assertMayLink(subject: Subject, { password, generate_password }: MailboxEnsure): void {
+function assertMayLink(subject: Subject): void {
   requireAllDomains(subject)
   requireScope(subject, 'accounts:write')
+}
+
+function refusePassword({ password, generate_password }: MailboxEnsure): void {
   if (password === undefined && !generate_password) return
   const pointer = password === undefined ? '/generate_password' : '/password'
   const detail = 'Without create_account: true the account must exist already, and it keeps its password.'
   throw problemAt('password-not-accepted', pointer, detail)
 }
 
-/** Creates the mailbox, with a new account or on one that exists; throws what stands against it. */
-export async function createMailbox(
-  app: Provisioning,
+/**
+ * Whether the account is made too: the request says, else the server. The last right that a create takes depends on
+ * it.
+ */
+export async function createsAccount(
+  db: Db,
   subject: Subject,
-  request: MailboxRequest,
-): Promise<MailboxRow> {
-  const creates = await createsAccount(app.db, subject, request)
+  { body, address }: MailboxRequest,
+): Promise<boolean> {
+  if (body.create_account !== undefined) return body.create_account
+  const ground = await lookUpGround(db, address)
+  if (!ground.create_account_default) assertMayLink(subject)
+  return ground.create_account_default
+}
+
+export interface MailboxCreation<Made> {
+  subject: Subject
+  request: MailboxRequest
+  createAccount: boolean
+  writer: Writer<MailboxRow, Made>
+}
+
+/** Creates the mailbox, with a new account or on one that exists; throws what stands against it. */
+export async function createMailbox<Made>(app: Provisioning, creation: MailboxCreation<Made>): Promise<Made> {
+  const { subject, request, createAccount } = creation
   const wish: Wish = {
     address: request.address,
     pointer: request.pointer,
-    createAccount: creates,
+    createAccount,
     authentication: request.body.authentication,
   }
-  const mailbox = creates ? await withNewAccount(app, subject, request, wish) : onAccount(request)
-  return insertOrExplain(app.db, subject, wish, mailbox)
-}
-
-async function createsAccount(db: Db, subject: Subject, { body, address }: MailboxRequest): Promise<boolean> {
-  if (body.create_account !== undefined) return body.create_account
-  const ground = await lookUpGround(db, address)
-  if (!ground.create_account_default) assertMayLink(subject, body)
-  return ground.create_account_default
+  const mailbox = createAccount ? await withNewAccount(app, subject, request, wish) : onAccount(request)
+  return insertOrExplain(app.db, creation, wish, mailbox)
 }
 
 async function withNewAccount(
@@ -104,6 +122,7 @@ function derivationFor(ground: Ground, wish: Wish) {
 }
 
 function onAccount(request: MailboxRequest): NewMailbox {
+  refusePassword(request.body)
   return newMailbox(request, { linked: true, authentication: request.body.authentication })
 }
 
@@ -131,19 +150,19 @@ const attempts = 3
  * Writes, and looks for the reason only where nothing was written. Where the reason is gone by then (the
  * name was freed, the limit lifted), it writes again.
  */
-async function insertOrExplain(
+async function insertOrExplain<Made>(
   db: Db,
-  subject: Subject,
+  { subject, writer }: MailboxCreation<Made>,
   wish: Wish,
   mailbox: NewMailbox,
-): Promise<MailboxRow> {
+): Promise<Made> {
   let limited = false
   for (let attempt = 0; attempt < attempts; attempt++) {
-    const row = await (limited
-      ? db.transaction().execute((tx) => insertWithinLimit(tx, mailbox))
-      : insertMailbox(db, mailbox)
+    const created = await (limited
+      ? writer.transaction((tx) => insertWithinLimit(tx, mailbox))
+      : writer.statement((to) => insertMailbox(to, mailbox))
     ).catch(undefinedOnCollision)
-    if (row) return row
+    if (created) return created
     const ground = await lookUpGround(db, wish.address)
     assertCreatable(ground, wish, subject)
     limited = ground.mailbox_limit !== null

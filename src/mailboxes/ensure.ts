@@ -1,10 +1,11 @@
 import { updateAccount } from '../accounts/store.ts'
 import type { Db } from '../database.ts'
 import { meets, type Precondition } from '../etag.ts'
+import { directly } from '../idempotency/once.ts'
 import { sameMembers } from '../merge-patch.ts'
 import { ProblemError, problem } from '../problems.ts'
 import type { Subject } from '../subject.ts'
-import { createMailbox, type MailboxRequest, type Provisioning } from './create.ts'
+import { createMailbox, createsAccount, type MailboxRequest, type Provisioning } from './create.ts'
 import { findMailbox, lockMailbox, type MailboxTarget, updateMailbox } from './store.ts'
 import type { MailboxRow } from './view.ts'
 
@@ -45,7 +46,9 @@ async function create(
 ): Promise<Ensured | undefined> {
   if (ifMatch !== undefined) throw problem('precondition-failed')
   try {
-    return { row: await createMailbox(app, subject, request), created: true }
+    const createAccount = await createsAccount(app.db, subject, request)
+    const creation = { subject, request, createAccount, writer: directly<MailboxRow>(app.db) }
+    return { row: await createMailbox(app, creation), created: true }
   } catch (error) {
     // then it is there, which is what was asked for
     if (error instanceof ProblemError && error.code === 'mailbox-exists') return undefined

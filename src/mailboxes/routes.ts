@@ -1,14 +1,22 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import { toShow } from '../accounts/new-password.ts'
 import { requireScope } from '../auth.ts'
 import { parseIfMatch, setETag } from '../etag.ts'
+import { type Answer, answerOnce } from '../idempotency/once.ts'
 import { answer, bodyProblemResponses, noContent, problemResponses } from '../responses.ts'
 import { IfMatch, mergePatchTypes, ref } from '../schemas.ts'
 import { parseAddress } from './address.ts'
-import { createMailbox, type Provisioning, readMailboxRequest } from './create.ts'
+import {
+  createMailbox,
+  createsAccount,
+  type MailboxRequest,
+  type Provisioning,
+  readMailboxRequest,
+} from './create.ts'
 import { MailboxDeleteQuery, MailboxParams } from './parameters.ts'
 import { Mailbox, MailboxCreate, MailboxCreated, MailboxUpdate } from './schemas.ts'
 import { deleteMailbox, getMailbox, parseMailboxKey, purgeMailbox, updateMailbox } from './store.ts'
-import { toMailbox } from './view.ts'
+import { type MailboxRow, toMailbox } from './view.ts'
 
 /** What can stand against a create, by POST or by PUT. */
 export const creationProblems = [
@@ -29,6 +37,16 @@ export const creationProblems = [
   'account-exists',
   'mailbox-limit-reached',
 ] as const
+
+function toCreated({ password }: MailboxRequest) {
+  return (row: MailboxRow): Answer<MailboxCreated> => ({
+    status: 201,
+    version: row.version,
+    location: `/v1/mailboxes/${row.address}`,
+    body: toMailbox(row),
+    secret: toShow(password),
+  })
+}
 
 export const mailboxes: FastifyPluginAsyncTypebox<Provisioning> = async (app, provisioning) => {
   const { db } = provisioning
@@ -53,11 +71,11 @@ export const mailboxes: FastifyPluginAsyncTypebox<Provisioning> = async (app, pr
     async (request, reply) => {
       const { address, ...body } = request.body
       const wanted = readMailboxRequest(request.subject, parseAddress(address), body)
-      const row = await createMailbox(provisioning, request.subject, wanted)
-      reply.code(201).header('location', `/v1/mailboxes/${row.address}`)
-      setETag(reply, row.version)
-      const { password } = wanted
-      return { ...toMailbox(row), ...(password?.generated && { generated_password: password.text }) }
+      const createAccount = await createsAccount(db, request.subject, wanted)
+      const creation = { subject: request.subject, request: wanted, createAccount }
+      return answerOnce({ db, request, reply }, toCreated(wanted), (writer) =>
+        createMailbox(provisioning, { ...creation, writer }),
+      )
     },
   )
 

@@ -14,6 +14,7 @@ import {
   Password,
   QuotaBytes,
   ref,
+  SecretOmitted,
   strict,
   Timestamp,
 } from '../schemas.ts'
@@ -105,7 +106,7 @@ export const Mailbox = strict(members, { $id: 'Mailbox', examples: [example] })
 export type Mailbox = Static<typeof Mailbox>
 
 export const MailboxCreated = strict(
-  { ...members, generated_password: Type.Optional(GeneratedPassword) },
+  { ...members, ...optional({ generated_password: GeneratedPassword, secret_omitted: SecretOmitted }) },
   { $id: 'MailboxCreated', examples: [{ ...example, generated_password: 'Rk7mD-x3vQz-9tHwB-LpN4c-uJ6yG' }] },
 )
 export type MailboxCreated = Static<typeof MailboxCreated>

@@ -41,8 +41,8 @@ const patterns = Object.keys(document.paths).map((path) => ({
   pattern: new RegExp(`^${path.replace(/[.]/g, '\\.').replace(/\{[^}]+\}/g, '[^/]+')}$`),
 }))
 
-/** Only where there is a next page. */
-const optionalHeaders = new Set(['link'])
+/** Only where there is a next page; only where an answer is given again. */
+const optionalHeaders = new Set(['link', 'idempotency-replayed'])
 
 export interface Answer {
   status: number

@@ -1,0 +1,63 @@
+import { createHash } from 'node:crypto'
+import type { FastifyRequest } from 'fastify'
+import type { InstallationKeys } from '../keys.ts'
+import { problemAt } from '../problems.ts'
+
+/** That a request is to be done once: under whose key, and which request it was. */
+export interface IdempotencyKey {
+  issuer: string
+  subject: string
+  key: string
+  /** The request's, under each key of the installation; the first is the one to keep. */
+  fingerprints: readonly Buffer[]
+}
+
+export const header = 'idempotency-key'
+const maxLength = 255
+/** With quotation marks, and every character escaped. */
+export const maxHeaderLength = 2 * maxLength + 2
+
+/** A string of RFC 8941 §3.3.3, which is what draft-ietf-httpapi-idempotency-key-header §2.1 asks for. */
+const quoted = /^"((?:[ !#-[\]-~]|\\["\\])+)"$/
+/** Most clients leave the quotation marks out; both spellings are the same key. */
+const bare = /^[!#-~][ -~]*$/
+
+/** undefined where the request asks for nothing of the kind. */
+export function readKey(request: FastifyRequest, keys: InstallationKeys): IdempotencyKey | undefined {
+  const text = request.headers[header]
+  if (text === undefined) return undefined
+  const key = unquote(String(text))
+  if (key === undefined || key.length > maxLength || isRepeated(request)) {
+    const detail = `must be one key of 1 to ${maxLength} printable ASCII characters, as it is or as a quoted string`
+    throw problemAt('invalid-request', `header/${header}`, detail)
+  }
+  const { issuer, id: subject } = request.subject
+  return { issuer, subject, key, fingerprints: keys.fingerprints(describe(request)) }
+}
+
+/** Node joins what is sent twice. */
+function isRepeated({ raw }: FastifyRequest): boolean {
+  return raw.rawHeaders.filter((name, i) => i % 2 === 0 && name.toLowerCase() === header).length > 1
+}
+
+function unquote(text: string): string | undefined {
+  return bare.test(text) ? text : quoted.exec(text)?.[1]?.replace(/\\(.)/g, '$1')
+}
+
+/** Says the same of two requests that ask for the same; the order of members does not count. */
+function describe({ method, url, body }: FastifyRequest): string {
+  return `${method} ${url}\n${JSON.stringify(body, sortMembers) ?? ''}`
+}
+
+function sortMembers(_name: string, value: unknown): unknown {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) return value
+  return Object.fromEntries(Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1)))
+}
+
+/** The number of the key's advisory lock. Two keys that share one by chance could only tell a client to try again. */
+export function lockNumber({ issuer, subject, key }: Omit<IdempotencyKey, 'fingerprints'>): string {
+  const digest = createHash('sha256')
+    .update(JSON.stringify([issuer, subject, key]))
+    .digest()
+  return String(digest.readBigInt64BE())
+}
