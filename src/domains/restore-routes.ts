@@ -1,12 +1,13 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import type { Db } from '../database.ts'
-import { parseIfMatch, setETag } from '../etag.ts'
+import { parseIfMatch } from '../etag.ts'
+import { type Answer, answerOnce } from '../idempotency/once.ts'
 import { answer, bodyProblemResponses } from '../responses.ts'
 import { IfMatch } from '../schemas.ts'
 import { restoreDomain } from './restore.ts'
 import { requested } from './routes.ts'
 import { Domain, DomainParams } from './schemas.ts'
-import { toDomain } from './store.ts'
+import { type DomainRow, toDomain } from './store.ts'
 
 export const domainRestore: FastifyPluginAsyncTypebox<{ db: Db }> = async (app, { db }) => {
   app.post(
@@ -31,9 +32,14 @@ export const domainRestore: FastifyPluginAsyncTypebox<{ db: Db }> = async (app, 
     async (request, reply) => {
       const name = requested(request.subject, request.params.domain)
       const restore = { name, precondition: parseIfMatch(request) }
-      const { row, mailboxCount } = await db.transaction().execute((tx) => restoreDomain(tx, restore))
-      setETag(reply, row.version)
-      return toDomain(row, mailboxCount)
+      return answerOnce({ db, request, reply }, toRestoredAnswer, async (writer) => {
+        const restored = await writer.transaction((tx) => restoreDomain(tx, restore))
+        return restored!
+      })
     },
   )
+}
+
+function toRestoredAnswer({ row, mailboxCount }: { row: DomainRow; mailboxCount: number }): Answer<Domain> {
+  return { status: 200, version: row.version, body: toDomain(row, mailboxCount) }
 }

@@ -1,13 +1,14 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import type { Db } from '../database.ts'
-import { parseIfMatch, setETag } from '../etag.ts'
+import { parseIfMatch } from '../etag.ts'
+import { type Answer, answerOnce } from '../idempotency/once.ts'
 import { answer, bodyProblemResponses } from '../responses.ts'
 import { IfMatch } from '../schemas.ts'
 import { MailboxParams } from './parameters.ts'
 import { restoreMailbox } from './restore.ts'
 import { Mailbox } from './schemas.ts'
 import { parseMailboxKey } from './store.ts'
-import { toMailbox } from './view.ts'
+import { type MailboxRow, toMailbox } from './view.ts'
 
 export const mailboxRestore: FastifyPluginAsyncTypebox<{ db: Db }> = async (app, { db }) => {
   app.post(
@@ -39,9 +40,14 @@ export const mailboxRestore: FastifyPluginAsyncTypebox<{ db: Db }> = async (app,
         visible: request.subject.domains,
         precondition: parseIfMatch(request),
       }
-      const row = await db.transaction().execute((tx) => restoreMailbox(tx, target))
-      setETag(reply, row.version)
-      return toMailbox(row)
+      return answerOnce({ db, request, reply }, toRestoredAnswer, async (writer) => {
+        const restored = await writer.transaction((tx) => restoreMailbox(tx, target))
+        return restored!
+      })
     },
   )
+}
+
+function toRestoredAnswer(row: MailboxRow): Answer<Mailbox> {
+  return { status: 200, version: row.version, body: toMailbox(row) }
 }
