@@ -68,13 +68,14 @@ describe('beside a running service with its embedded Postgres', { skip: cannotSe
     const env = { PATH: process.env.PATH, PORT: '0', MAILWRIGHT_DATA_DIR: dataDir }
     const child = spawn(process.execPath, [source('server.ts')], {
       env,
-      stdio: ['ignore', 'pipe', 'inherit'],
+      stdio: ['ignore', 'pipe', 'pipe'],
     })
     after(() => child.kill('SIGKILL')) // where the test failed before it could stop it
     let said = ''
-    child.stdout.on('data', (chunk) => {
-      said += chunk
-    })
+    for (const stream of [child.stdout, child.stderr])
+      stream.on('data', (chunk) => {
+        said += chunk
+      })
     const started = () => /Mailwright listens on (http\S+)/.exec(said)?.[1]
     const url = (await eventually(started, 'the start of the service', 60_000)) ?? ''
     const { stdout } = spawnSync(process.execPath, [source('token.ts')], { env, encoding: 'utf8' })

@@ -165,11 +165,17 @@ test('without the right to make roles it says what an administrator has to run, 
   await assertServiceWorks(serviceUrl)
 })
 
-test('asks for no more than what is missing', async () => {
+test('asks for no more than what is missing', async (t) => {
   await forgetRoles()
   const first = await newPlace()
   await migrate(first)
+  const [server] = await query(postgres.url, `select current_setting('server_version_num')::int as version`)
   const { ownerUrl, owner, service } = await newPlace() // may make roles, but not give away those of another
+  if (Number(server?.version) < 160_000) {
+    t.diagnostic('before PostgreSQL 16 whoever may make roles may give away all but superusers')
+    await migrate({ ownerUrl, service })
+    return
+  }
   await assert.rejects(migrate({ ownerUrl, service }), (error: Error) => {
     assert.deepEqual(error.message.split('\n').slice(1), [
       `grant ${definerRole} to "${owner}";`,

@@ -58,19 +58,34 @@ async function countMailboxes(address: string): Promise<number> {
   return rows[0].count
 }
 
+/** What has to be there for an operation to succeed. */
+const arrange: Record<string, (target: Target) => Promise<unknown>> = {
+  async restoreMailbox({ mailbox }) {
+    await client.post('/v1/mailboxes', { address: mailbox, generate_password: true })
+    await client.delete(`/v1/mailboxes/${mailbox}`)
+  },
+  async restoreDomain({ domain: name, account }) {
+    await client.post('/v1/domains', { name })
+    await client.post('/v1/mailboxes', { address: `${account}@${name}`, generate_password: true })
+    await client.delete(`/v1/domains/${name}?mailboxes=delete&expect=1`)
+  },
+}
+
 const posts = operations.filter(({ method, path }) => method === 'post' && path.startsWith('/v1/'))
 
 for (const operation of posts) {
   describe(operation.operationId, () => {
-    const newTarget = (): Target => {
+    const newTarget = async (): Promise<Target> => {
       const name = newName()
-      return { domain: `${name}.example`, mailbox: `${name}@${domain}`, account: name }
+      const target = { domain: `${name}.example`, mailbox: `${name}@${domain}`, account: name }
+      await arrange[operation.operationId]?.(target)
+      return target
     }
     const send = (target: Target, key: string) =>
       post(bodyFor(operation as DeclaredOperation, target), { path: pathFor(operation, target), key })
 
     test('repeats the first answer and does nothing again', async () => {
-      const [target, key] = [newTarget(), randomUUID()]
+      const [target, key] = [await newTarget(), randomUUID()]
       const first = await send(target, key)
       assert.ok(first.status < 300, outcome(first))
       const rows = await everyRow()
@@ -80,15 +95,16 @@ for (const operation of posts) {
     })
 
     test('refuses another request under the key', async () => {
-      const [target, key] = [newTarget(), randomUUID()]
+      const [target, key] = [await newTarget(), randomUUID()]
       await send(target, key)
+      const other = await newTarget()
       const rows = await everyRow()
-      assert.equal(outcome(await send(newTarget(), key)), '422 idempotency-key-reused')
+      assert.equal(outcome(await send(other, key)), '422 idempotency-key-reused')
       assert.deepEqual(await everyRow(), rows)
     })
 
     test('refuses the second of two that are under way, which may be sent again', async () => {
-      const [target, key] = [newTarget(), randomUUID()]
+      const [target, key] = [await newTarget(), randomUUID()]
       const entry = { issuer: service.keys.installation, subject: 'test', key }
       const holder = await admin.connect()
       try {

@@ -6,10 +6,17 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { doveadm, findDoveadm } from '../../src/jobs/doveadm.ts'
 import type { Reply } from '../support/client.ts'
 import { openSession, type Session } from '../support/live-sessions.ts'
-import { curlLogin, type Dialogue, mpopFetch, openDialogue, run, send } from '../support/mail-clients.ts'
-import { cannotServeMail, eventually, readMaildir, startMailSystem } from '../support/mail-servers.ts'
+import { curlLogin, type Dialogue, mpopFetch, openDialogue, send } from '../support/mail-clients.ts'
+import {
+  cannotServeMail,
+  dovecotVersion,
+  eventually,
+  readMaildir,
+  startMailSystem,
+} from '../support/mail-servers.ts'
 
 const password = 'MYSECRETPASSWORD'
+const is24 = dovecotVersion().startsWith('2.4.')
 const promptMs = 3_000 // a second or so, on a machine with other things to do
 
 const { service, servers, jobs } = await startMailSystem()
@@ -246,12 +253,14 @@ describe('the administration interface', { skip: cannotServeMail }, () => {
     const user = 'watcher@watched.jp'
     const status = await doveadm(place, 'mailboxStatus', { user, field: ['messages'], mailboxMask: ['*'] })
     assert.ok(status.ok)
-    assert.deepEqual(await doveadm(place, 'kick', { mask: [user] }), { ok: false, exitCode: 68 })
+    const kicked = await doveadm(place, 'kick', { mask: [user] })
+    // 2.3 calls it a failure that there is nobody, 2.4 counts
+    assert.deepEqual(kicked, is24 ? { ok: true, result: [{ count: '0' }] } : { ok: false, exitCode: 68 })
   })
 
   const foreign: [name: string, parameters: object][] = [
     ['fetch', { user: 'watcher@watched.jp', field: ['text'], query: ['ALL'] }],
-    ['fsGet', { fsDriver: 'posix', fsArgs: 'prefix=/', path: 'etc/passwd' }],
+    ['fsGet', is24 ? { filterName: '', path: 'x' } : { fsDriver: 'posix', fsArgs: 'prefix=/', path: 'x' }],
     ['search', { user: 'watcher@watched.jp', query: ['ALL'] }],
     ['expunge', { user: 'watcher@watched.jp', query: ['ALL'] }],
     ['reload', {}],
@@ -278,9 +287,6 @@ describe('the administration interface', { skip: cannotServeMail }, () => {
   })
 
   test('listens on loopback, wherever the others do', async () => {
-    const conf = join(servers.dataDir, 'mail', 'etc', 'dovecot.conf')
-    const { output } = await run('doveconf', ['-c', conf, '-h', 'service/doveadm/inet_listener/http/address'])
-    assert.equal(output.trim(), '127.0.0.1')
     const listening = readFileSync('/proc/net/tcp', 'utf8') + readFileSync('/proc/net/tcp6', 'utf8')
     const port = servers.ports.doveadm.toString(16).toUpperCase().padStart(4, '0')
     const addresses = listening.match(RegExp(`\\b[0-9A-F]+:${port} 0+:0000 0A`, 'g'))
