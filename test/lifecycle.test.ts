@@ -5,7 +5,7 @@ import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { promisify } from 'node:util'
-import { startEmbeddedPostgres } from '../src/embedded.ts'
+import { type EmbeddedPostgres, startEmbeddedPostgres } from '../src/embedded.ts'
 import { loadOrCreateKeys } from '../src/keys.ts'
 import { scopes } from '../src/scopes.ts'
 import { createClient, outcome } from './support/client.ts'
@@ -185,17 +185,18 @@ test('loses nothing it acknowledged when its Postgres is killed, and recovers by
 
 /** A Postgres beside the service, as an operator has it, and the URLs of its owner and of the service. */
 async function startExternalPostgres(t: TestContext) {
+  let postgres: EmbeddedPostgres | undefined
+  t.after(() => postgres?.stop()) // before the folder goes, which is registered later
   const dataDir = await temporaryFolder(t)
   const start = () => startEmbeddedPostgres({ dataDir, log: () => {}, settings: { fsync: 'off' } })
-  let postgres = await start()
-  t.after(() => postgres.stop())
+  postgres = await start()
   const service = new URL(postgres.url)
   service.username = 'provisioning'
   service.password = 'only for this test'
   return {
     ownerUrl: postgres.url,
     serviceUrl: String(service),
-    stop: () => postgres.stop(),
+    stop: () => postgres?.stop(),
     start: async () => {
       postgres = await start()
     },
@@ -269,6 +270,7 @@ test('refuses a database that belongs to another key', async (t) => {
 
 test('shows a token on a terminal and nowhere else', async (t) => {
   const piped = await startProcess(t)
+  while (!piped.output().includes('/v1/mailboxes')) await new Promise((resolve) => setTimeout(resolve, 20))
   assert.match(piped.output(), new RegExp(`listens on ${piped.url}`))
   assert.match(piped.output(), /TOKEN=\$\(MAILWRIGHT_DATA_DIR=\S+ npm run -s token\)/)
   assert.doesNotMatch(piped.output(), /eyJ/)
@@ -283,7 +285,7 @@ test('shows a token on a terminal and nowhere else', async (t) => {
       '60',
       'script',
       '-qec',
-      `${process.execPath} ${entry} & service=$!; until curl -sf http://127.0.0.1:${port}/readyz; do sleep 0.2; done; kill $service; wait $service`,
+      `${process.execPath} ${entry} & service=$!; until curl -sf http://127.0.0.1:${port}/readyz; do sleep 0.2; done; sleep 3; kill $service; wait $service`,
       '/dev/null',
     ],
     {

@@ -30,6 +30,8 @@ const readyMs = 60_000
 
 /** The real program with its embedded Postgres, on a free port, in a folder that goes with the test. */
 export async function startProcess(t: TestContext, options: ProcessOptions = {}): Promise<ServiceProcess> {
+  let started: ChildProcess | undefined
+  t.after(() => started && stopProcess(started)) // before the folder goes, which is registered later
   const dataDir = options.dataDir ?? (await temporaryFolder(t))
   const port = options.port ?? (await freePort())
   const { DATABASE_URL: _, ...environment } = process.env
@@ -45,7 +47,7 @@ export async function startProcess(t: TestContext, options: ProcessOptions = {})
   })
   let output = ''
   for (const stream of [child.stdout, child.stderr]) stream?.on('data', (text) => (output += text))
-  t.after(() => stopProcess(child))
+  started = child
   const url = `${options.certificate ? 'https' : 'http'}://127.0.0.1:${port}`
   await untilReady(
     () => isReady(url, options.certificate),
@@ -63,7 +65,9 @@ export async function stopProcess(
   if (child.exitCode !== null || child.signalCode !== null) return child.exitCode
   const gone = once(child, 'exit')
   child.kill(signal)
+  const lastResort = setTimeout(() => child.kill('SIGKILL'), 60_000)
   const [code] = await gone
+  clearTimeout(lastResort)
   return code
 }
 
