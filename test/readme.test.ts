@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { execFile } from 'node:child_process'
 import { readFile, writeFile } from 'node:fs/promises'
-import { type TestContext, test } from 'node:test'
+import { test } from 'node:test'
 import { promisify } from 'node:util'
 import { Environment } from '../src/config.ts'
 import { cannotServeMail, runMail, stopMail } from './support/mail-servers.ts'
@@ -39,7 +39,8 @@ test('every command of the tour does what the README says', async (t) => {
   const steps = readTour({ withMail: !cannotServeMail })
   assert.ok(steps.length >= 8 && mailPart.test(readme), 'the tour was found')
   const service = await startProcess(t)
-  const ports = cannotServeMail ? undefined : await serveMail(t, service.dataDir)
+  await using stop = new AsyncDisposableStack() // before the folder goes
+  const ports = cannotServeMail ? undefined : await serveMail(stop, service.dataDir)
   // one shell runs it all, as a reader would; a mark separates what each block printed
   const mark = '=== next block'
   const script = steps.map(({ commands }) => `${commands}\necho '${mark}'\n`).join('')
@@ -60,9 +61,9 @@ test('every command of the tour does what the README says', async (t) => {
 })
 
 /** The mail servers on the database of the running service, as npm run mail starts them. */
-async function serveMail(t: TestContext, dataDir: string) {
+async function serveMail(stop: AsyncDisposableStack, dataDir: string) {
   const servers = await runMail(dataDir, {})
-  t.after(() => stopMail(servers))
+  stop.defer(() => stopMail(servers))
   return { SUBMISSION_PORT: String(servers.ports.submission), POP3S_PORT: String(servers.ports.pop3s) }
 }
 
