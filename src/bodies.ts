@@ -66,10 +66,15 @@ function isUtf8(contentType = ''): boolean {
 
 /** An operation that declares no body refuses one that says something: it would be passed over in silence. */
 export async function refuseUnknownBody({ body, routeOptions }: FastifyRequest): Promise<void> {
-  if (routeOptions.schema?.body !== undefined || body === undefined || JSON.stringify(body) === '{}') return
+  if (routeOptions.schema?.body !== undefined || body === undefined || isEmptyObject(body)) return
   throw problemAt(
     'invalid-request',
     '',
     'This operation takes no body; its parameters stand in the path and query.',
   )
+}
+
+/** Looks at the top alone: the body has met no schema, and may be nested deeper than the stack. */
+function isEmptyObject(body: unknown): boolean {
+  return typeof body === 'object' && body !== null && !Array.isArray(body) && Object.keys(body).length === 0
 }

@@ -27,13 +27,21 @@ export function parseSubject(claims: JWTPayload, domainsClaim: string): Subject 
   }
 }
 
+// OpenID Connect Core 1.0 §2; what a subject does is kept under this text.
+const subjectGrammar = /^[ -~]{1,255}$/
+
 // RFC 9068 §2.2 demands `sub`; application tokens of some issuers name the application only:
 // `appid` in Entra v1, `azp` in Entra v2 and Keycloak, `client_id` in RFC 9068.
 function parseId(claims: JWTPayload): string {
   const id = [claims.sub, claims.azp, claims.appid, claims.client_id].find(
     (claim) => typeof claim === 'string' && claim !== '',
   )
-  if (typeof id === 'string') return id
+  if (typeof id === 'string' && subjectGrammar.test(id)) return id
+  if (typeof id === 'string') {
+    throw problem('unauthenticated', {
+      detail: 'The token names its subject by more than 255 ASCII characters.',
+    })
+  }
   throw problem('unauthenticated', { detail: 'The token names nobody: it has no sub claim.' })
 }
 

@@ -81,8 +81,8 @@ function parseMinutes(text: string): number {
 }
 
 function parseSubjectName(text: string): string {
-  if (/^[^\p{C}\p{Z}]{1,100}$/u.test(text)) return text
-  throw new UsageError('--subject is a name of 1 to 100 characters without spaces.')
+  if (/^[!-~]{1,100}$/.test(text)) return text
+  throw new UsageError('--subject is a name of 1 to 100 ASCII characters without spaces.')
 }
 
 function quoted(words: string[]): string {

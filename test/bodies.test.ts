@@ -208,3 +208,14 @@ test('bytes that are no UTF-8 are refused, and so is another charset', async () 
   const utf8 = Buffer.from('{"name":"m\u00fcller.jp"}')
   assert.equal((await send(utf8, 'application/json; charset="UTF-8"')).status, 201)
 })
+
+test('a body that nests deeper than the stack is a bad request, with and without a key', async () => {
+  const deep = `${'['.repeat(30_000)}${']'.repeat(30_000)}`
+  for (const headers of [{}, { 'idempotency-key': 'deep' }])
+    for (const path of [
+      '/v1/domains',
+      '/v1/domains/example.jp/restore',
+      '/v1/mailboxes/a@example.jp/restore',
+    ])
+      assert.equal((await admin.post(path, undefined, { raw: deep, headers })).status, 400, path)
+})

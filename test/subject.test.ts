@@ -125,6 +125,9 @@ for (const [claims, id] of ids) {
 const refused: [name: string, claims: JWTPayload][] = [
   ['names nobody', { iss: 'i', scope: 'domains:read' }],
   ['names nobody by text', { iss: 'i', scope: 'domains:read', sub: 7 as unknown as string }],
+  ['names its subject by too much', { iss: 'i', scope: 'domains:read', sub: 'a'.repeat(256) }],
+  ['names its subject by a NUL', { iss: 'i', scope: 'domains:read', sub: 'a\0' }],
+  ['names its subject by other characters', { iss: 'i', scope: 'domains:read', sub: 'é' }],
   ['has none of the scope claims, as ID tokens', { iss: 'i', sub: 'a', nonce: 'n', [claim]: ['*'] }],
   ['has only null for scopes', { iss: 'i', sub: 'a', scope: null, scp: null, roles: null }],
 ]
