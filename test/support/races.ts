@@ -1,12 +1,7 @@
 import assert from 'node:assert/strict'
-import { after } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { buildApp } from '../../src/app.ts'
-import { openDatabase } from '../../src/database.ts'
-import { createWorkQueue } from '../../src/work-queue.ts'
 import { type Client, createClient, outcome, type Reply } from './client.ts'
-import { serviceLogin } from './names.ts'
-import { type Service, startService } from './service.ts'
+import { type Service, startReplica, startService } from './service.ts'
 
 /** Two instances of the service on one database, and what it takes to let requests meet there. */
 export async function startRaces() {
@@ -18,21 +13,6 @@ export async function startRaces() {
   const race = (count: number, send: (client: Client, i: number) => Promise<Reply>): Promise<Reply[]> =>
     Promise.all(Array.from({ length: count }, (_, i) => send(i % 2 === 0 ? here : there, i)))
   return { service, here, there, race, ...objects(service, here), ...locks(service) }
-}
-
-/** A second instance of the service on the same database, with a pool and a queue of its own. */
-async function startReplica({ admin, keys }: Service): Promise<string> {
-  const url = new URL(String(admin.options.connectionString))
-  url.username = serviceLogin.name
-  url.password = serviceLogin.password
-  const db = openDatabase(String(url))
-  const auth = { keys, domainsClaim: 'mailwright_domains' }
-  const app = await buildApp({ db, derivations: createWorkQueue(), auth })
-  after(async () => {
-    await app.close()
-    await db.destroy()
-  })
-  return app.listen({ port: 0, host: '127.0.0.1' })
 }
 
 function objects({ admin }: Service, here: Client) {
