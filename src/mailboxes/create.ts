@@ -96,8 +96,14 @@ export async function createMailbox<Made>(app: Provisioning, creation: MailboxCr
     createAccount,
     authentication: request.body.authentication,
   }
-  const mailbox = createAccount ? await withNewAccount(app, subject, request, wish) : onAccount(request)
-  return insertOrExplain(app.db, creation, wish, mailbox)
+  const attempt = createAccount ? await withNewAccount(app, subject, request, wish) : onAccount(request)
+  return insertOrExplain(app.db, creation, wish, attempt)
+}
+
+/** What to write, and whether the domain is known to have a limit, which is kept in another way. */
+interface Attempt {
+  mailbox: NewMailbox
+  limited: boolean
 }
 
 async function withNewAccount(
@@ -105,15 +111,21 @@ async function withNewAccount(
   subject: Subject,
   request: MailboxRequest,
   wish: Wish,
-): Promise<NewMailbox> {
+): Promise<Attempt> {
   const lookUp = async () => {
     const ground = await lookUpGround(app.db, wish.address)
     assertCreatable(ground, wish, subject)
-    return { authentication: authenticationFor(ground, wish), derivation: derivationFor(ground, wish) }
+    const limited = ground.mailbox_limit !== null
+    return {
+      authentication: authenticationFor(ground, wish),
+      derivation: derivationFor(ground, wish),
+      limited,
+    }
   }
   if (!request.password) await lookUp() // a collision is told before the missing password
   const { prepared, verifiers } = await deriveFor(app.derivations, requirePassword(request.password), lookUp)
-  return newMailbox(request, { authentication: prepared.authentication, verifiers })
+  const { authentication, limited } = prepared
+  return { mailbox: newMailbox(request, { authentication, verifiers }), limited }
 }
 
 function derivationFor(ground: Ground, wish: Wish) {
@@ -121,9 +133,10 @@ function derivationFor(ground: Ground, wish: Wish) {
   return { mechanisms, scramIterations: ground.scram_iterations }
 }
 
-function onAccount(request: MailboxRequest): NewMailbox {
+function onAccount(request: MailboxRequest): Attempt {
   refusePassword(request.body)
-  return newMailbox(request, { linked: true, authentication: request.body.authentication })
+  const mailbox = newMailbox(request, { linked: true, authentication: request.body.authentication })
+  return { mailbox, limited: false }
 }
 
 function newMailbox({ address, body, person }: MailboxRequest, account: NewMailbox['account']): NewMailbox {
@@ -154,9 +167,9 @@ async function insertOrExplain<Made>(
   db: Db,
   { subject, writer }: MailboxCreation<Made>,
   wish: Wish,
-  mailbox: NewMailbox,
+  { mailbox, limited: known }: Attempt,
 ): Promise<Made> {
-  let limited = false
+  let limited = known
   for (let attempt = 0; attempt < attempts; attempt++) {
     const created = await (limited
       ? writer.transaction((tx) => insertWithinLimit(tx, mailbox))
