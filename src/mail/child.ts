@@ -34,7 +34,7 @@ export function keepRunning({ file, args, env = {} }: Program, say: Say): Child 
         detached: true,
         stdio: 'ignore',
       })
-      const [code, signal] = await once(process, 'exit')
+      const [code, signal] = await once(process, 'exit').catch((error: Error) => [error.message, null])
       if (stopping.signal.aborted) return
       endGroup(process)
       say(`${file} ended (${signal ?? `exit code ${code}`}) and is started again.`)

@@ -35,8 +35,13 @@ export async function watchMechanisms(readUrl: string, known: string, watch: Wat
     } else if (now === undefined && !away) say('The database does not answer; mail waits.')
     away = now === undefined
     if (now === undefined || now === last) continue
-    last = now
-    say(`Dovecot now offers ${now}.`)
-    await watch.changed(now)
+    try {
+      await watch.changed(now)
+      last = now
+      say(`Dovecot now offers ${now}.`)
+    } catch (error) {
+      // a full disk, say: the servers go on with what they offer, and the next round tries again
+      say(`Dovecot could not be told to offer ${now}: ${(error as Error).message}`)
+    }
   }
 }
