@@ -72,7 +72,7 @@ begin
   -- the base64 of the PHC string format has no padding
   return coalesce(
       substring(actual from '^.*[$]'),
-      '$argon2id$v=19$m=19456,t=2,p=1$' || rtrim(encode(salt, 'base64'), '=') || '$'
+      '$argon2id$v=19$m=7168,t=5,p=1$' || rtrim(encode(salt, 'base64'), '=') || '$'
     ) || rtrim(encode(first_key, 'base64'), '=');
 end;
 $$;
@@ -235,13 +235,24 @@ end;
 $$;
 
 -- Postfix's smtpd_sender_login_maps: who may send as this envelope address. That is its own login alone; whoever gets
--- postmaster's mail by the rule above does not send as postmaster.
+-- postmaster's mail by the rule above does not send as postmaster. Who may no longer log in has none either: Postfix
+-- cannot end a session, but one that was open before a lock can send nothing more.
 create function mail.sender_login(local_part text, domain text) returns setof text
   language plpgsql stable security definer set search_path = ''
 as $$
 #variable_conflict use_variable
+declare
+  wanted text := mail.name_of(local_part);
+  wanted_domain text := lower(domain collate "C");
 begin
-  return query select mail.mailbox(local_part, domain);
+  return query
+    select m.name || '@' || m.domain
+    from app.mailboxes as m
+      join app.domains as d on d.name = m.domain
+      join app.accounts as a on a.name = m.name
+    where m.name = wanted and m.domain = wanted_domain
+      and m.state = 'active' and d.state = 'active' and a.state = 'active'
+      and not m.locked and not d.locked and not a.disabled;
 end;
 $$;
 
