@@ -25,6 +25,7 @@ import { openapiDocument } from './openapi-document.ts'
 import { problemDetails, refusePath } from './problem-details.ts'
 import { problemPages } from './problem-pages.ts'
 import { reference } from './reference.ts'
+import { requestContext } from './request-context.ts'
 import { requestLog } from './request-log.ts'
 import { problemSchemas } from './responses.ts'
 import { server } from './server/routes.ts'
@@ -73,6 +74,7 @@ export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
       api.addHook('onRoute', refuseUnknownQuery)
       api.addHook('preValidation', refuseUnknownBody)
       await api.register(auth, options.auth)
+      await api.register(requestContext)
       await api.register(idempotency, options.auth)
       await api.register(domains, { prefix: '/domains', db })
       await api.register(domainStatistics, { prefix: '/domains', db })
