@@ -25,7 +25,7 @@ export const catalogue = {
   'insufficient-scope': {
     status: 403,
     title: 'The token does not allow this',
-    help: 'The token is valid but lacks a scope that the operation needs, or the operation is only for callers with all domains. `detail` names what is missing.',
+    help: 'The token is valid but lacks a scope that the operation needs, or the operation is only for callers with all domains, or it may set passwords only sealed (`password_delivery`). `detail` names what is missing.',
   },
   'not-found': {
     status: 404,
@@ -106,17 +106,27 @@ export const catalogue = {
   'password-required': {
     status: 422,
     title: 'A new account needs a password',
-    help: 'Send `password`, or `generate_password: true` to have one made.',
+    help: 'Send `password`, or `generate_password: true` to have one made; an account that nobody logs in with yet is `no_password: true`, `local` only.',
   },
   'password-not-accepted': {
     status: 422,
     title: 'A password cannot be accepted here',
-    help: 'An existing account keeps its password; `password` and `generate_password` exclude each other; and characters that cannot be typed on every client (RFC 4013) are refused.',
+    help: 'An existing account keeps its password; `password`, `generate_password` and `no_password` exclude each other, and `seal_password_to` goes with `generate_password: true`; and characters that cannot be typed on every client (RFC 4013) are refused.',
   },
   'password-too-weak': {
     status: 422,
     title: 'The password is too weak',
     help: 'Choose a longer one, or send `generate_password: true`.',
+  },
+  'sealing-key-private': {
+    status: 422,
+    title: 'The key to seal the password to is a private one',
+    help: 'The JWK in `seal_password_to` has members of a private or symmetric key (`d`, `k`, …). Nothing was done with it and nothing kept, but it has left its holder: make a new pair, and send the public key only.',
+  },
+  'sealing-key-unsuitable': {
+    status: 422,
+    title: 'The password cannot be sealed to this key',
+    help: 'Send a public JWK (RFC 7517): EC with P-256, P-384 or P-521, OKP with X25519 (`ECDH-ES+A256KW`), or RSA of 2048 to 8192 bits (`RSA-OAEP-256`). Its `use`, `key_ops` and `alg`, where it has them, must allow that. `errors` says what is wrong.',
   },
   'authentication-unavailable': {
     status: 422,

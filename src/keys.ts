@@ -18,6 +18,8 @@ export interface Grant {
   scopes: Iterable<Scope>
   domains: '*' | readonly DomainName[]
   expiresInSeconds: number
+  /** Sets passwords only sealed; any way if left out. */
+  passwordDelivery?: 'sealed'
   /** Becomes the `jti`; a random one if left out. */
   tokenId?: string
 }
@@ -90,6 +92,7 @@ function claimsOf(grant: Grant, installation: string): SignJWT {
     client_id: grant.subject,
     scope: [...grant.scopes].join(' '),
     domains: grant.domains === '*' ? ['*'] : grant.domains,
+    ...(grant.passwordDelivery && { password_delivery: grant.passwordDelivery }),
   })
     .setIssuer(installation)
     .setAudience(installation)

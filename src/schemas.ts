@@ -55,12 +55,43 @@ export const Password = Type.String({
 })
 
 export const GeneratePassword = Type.Boolean({
-  description: 'Let the service make the password; it is shown once, in this answer.',
+  description:
+    'Let the service make the password; it is shown once, in this answer, or sealed with `seal_password_to`.',
 })
 
 export const GeneratedPassword = Type.String({
   readOnly: true,
   description: 'The password that was made. Shown here once and kept nowhere in clear.',
+})
+
+/** Without named members: a JWK may have any (RFC 7517 §4), and one that is private has an answer of its own. */
+export const SealingKey = Type.Unsafe<Record<string, unknown>>({
+  $id: 'SealingKey',
+  type: 'object',
+  required: ['kty'],
+  description:
+    'A public JWK (RFC 7517) that the generated password is encrypted to, so that neither the caller nor anything on the way sees it: EC (P-256, P-384, P-521) or OKP (X25519) for `ECDH-ES+A256KW`, RSA (2048 bits or more) for `RSA-OAEP-256`. Members that are not understood are ignored; a private key is refused.',
+  examples: [
+    {
+      kty: 'EC',
+      crv: 'P-256',
+      x: 'weNJy2HscCSM6AEDTDg04biOvhFhyyWvOHQfeF_PxMQ',
+      y: 'e8lnCO-AlStT-NJVX-crhB7QRYhiix03illJOVAOyck',
+      kid: 'help-desk-2026',
+      use: 'enc',
+    },
+  ],
+})
+
+export const SealedPassword = Type.String({
+  readOnly: true,
+  description:
+    'The generated password, encrypted to `seal_password_to`: a compact JWE (RFC 7516, `A256GCM`) whose payload is the JSON object `{"address", "password", "iat"}`. `address` is that of the mailbox; of an account without one, its name. `npm run -s unseal -- KEYFILE` opens it.',
+})
+
+export const NoPassword = Type.Boolean({
+  description:
+    'The account gets no password, `local` accounts only: a mailbox receives mail at once, and nobody can log in until a password is set. Not with `password` or `generate_password`.',
 })
 
 export const SecretOmitted = Type.Boolean({

@@ -11,6 +11,8 @@ export interface Subject {
   issuer: string
   scopes: ReadonlySet<Scope>
   domains: '*' | readonly DomainName[]
+  /** Passwords may only be made here and shown encrypted to somebody's key. */
+  passwordDelivery?: 'sealed'
 }
 
 /**
@@ -24,6 +26,7 @@ export function parseSubject(claims: JWTPayload, domainsClaim: string): Subject 
     issuer: claims.iss ?? '',
     scopes: parseScopes(parseScopeWords(claims)),
     domains: parseDomains(claims[domainsClaim]),
+    ...(isSealedOnly(claims) && { passwordDelivery: 'sealed' as const }),
   }
 }
 
@@ -53,6 +56,11 @@ function parseScopeWords({ scope, scp, roles }: JWTPayload): string[] {
     })
   }
   return [scope, scp, roles].flatMap((claim) => elements(claim, /\s+/))
+}
+
+// It only takes away, so it counts in the tokens of every issuer; what has another meaning some day is not "anything".
+function isSealedOnly({ password_delivery }: JWTPayload): boolean {
+  return (password_delivery ?? 'any') !== 'any'
 }
 
 // Deny by default: no claim is no domain, and all of them only by the one word for it.

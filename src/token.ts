@@ -9,11 +9,14 @@ import { isScope, type Scope, scopeDescriptions, scopes } from './scopes.ts'
 const usage = `Prints a bearer token of this installation. It works while the service runs and while it does not.
 
   npm run -s token -- [--scope "<scope> …"] [--domain <domain>] [--expires <time>] [--subject <name>]
+                       [--password-delivery sealed]
 
   --scope    What the token allows; several in one option or in several. Default: everything.
   --domain   A domain it is limited to; give it again for more. Default: all domains.
   --expires  How long it is valid, in minutes or hours: 30m, 8h; at most 24h. Default: 1h.
   --subject  The name that the audit shows. Default: command-line.
+  --password-delivery
+             sealed: it sets passwords only by having them made here and encrypted to a key. Default: any.
   --help     Prints this.
 
 Scopes:
@@ -25,6 +28,7 @@ const options = {
   domain: { type: 'string', multiple: true },
   expires: { type: 'string', default: '1h' },
   subject: { type: 'string', default: 'command-line' },
+  'password-delivery': { type: 'string', default: 'any' },
   help: { type: 'boolean', default: false },
 } as const
 
@@ -34,13 +38,14 @@ const maxMinutes = 24 * 60 // longer-lived tokens can be revoked, which needs th
 class UsageError extends Error {}
 
 function readGrant(args: string[]): Grant | 'help' {
-  const { scope, domain, expires, subject, help } = parseOptions(args)
+  const { scope, domain, expires, subject, help, 'password-delivery': delivery } = parseOptions(args)
   if (help) return 'help'
   return {
     subject: parseSubjectName(subject),
     scopes: scope ? parseScopeList(scope) : scopes,
     domains: domain ? parseDomainList(domain) : '*',
     expiresInSeconds: parseMinutes(expires) * 60,
+    ...(isSealedOnly(delivery) && { passwordDelivery: 'sealed' as const }),
   }
 }
 
@@ -78,6 +83,11 @@ function parseMinutes(text: string): number {
   const minutes = Number(count) * (unit === 'h' ? 60 : 1)
   if (minutes >= 1 && minutes <= maxMinutes) return minutes
   throw new UsageError('--expires is a number of minutes or hours, such as 30m or 8h, and at most 24h.')
+}
+
+function isSealedOnly(text: string): boolean {
+  if (text === 'sealed' || text === 'any') return text === 'sealed'
+  throw new UsageError('--password-delivery is sealed or any.')
 }
 
 function parseSubjectName(text: string): string {

@@ -40,7 +40,9 @@ export function toProblemParts(
   context: string | undefined,
 ): ProblemPart[] {
   const prefix = context === undefined || context === 'body' ? '' : (parameterKinds[context] ?? context)
-  return (found as ErrorObject[]).map((error) => ({
+  // `if` says only that its `then` or `else` has found something, which is there as well
+  const findings = (found as ErrorObject[]).filter(({ keyword }) => keyword !== 'if')
+  return findings.map((error) => ({
     pointer: `${prefix}${error.instancePath}${missingOrUnknown(error)}`,
     detail: describe(error),
   }))

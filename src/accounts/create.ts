@@ -10,6 +10,7 @@ import { assertNameFree, lookUpAccountGround } from './ground.ts'
 import { type AccountName, assertNameFits } from './name.ts'
 import { deriveFor, type NewPassword } from './new-password.ts'
 import { assertRoleNameAllowed, isRoleName } from './role-names.ts'
+import { type Sealed, sealFor } from './sealed-password.ts'
 import { type AccountRow, insertAccount } from './store.ts'
 
 export interface PersonMembers {
@@ -42,21 +43,28 @@ export function assertMayTakeName(
 
 export interface AccountRequest extends PersonMembers {
   name: AccountName
-  password: NewPassword
+  password: NewPassword | 'none'
   authentication: Authentication | undefined
 }
+
+/** What a create shows besides the account itself goes with its row. */
+export type CreatedAccount = AccountRow & Sealed
 
 /** Creates an account without a mailbox. */
 export async function createAccount<Made>(
   { db, derivations }: { db: Db; derivations: WorkQueue },
   request: AccountRequest,
-  writer: Writer<AccountRow, Made>,
+  writer: Writer<CreatedAccount, Made>,
 ): Promise<Made> {
   const { name, password, display_name = null, external_id = null } = request
   const { prepared, verifiers } = await deriveFor(derivations, password, () => prepare(db, request))
   const { authentication } = prepared
   const account = { name, authentication, display_name, external_id, verifiers }
-  const created = await writer.statement((to) => insertAccount(to, account))
+  const sealed = await sealFor(password, name)
+  const created = await writer.statement(async (to) => {
+    const row = await insertAccount(to, account)
+    return row && { ...row, ...sealed }
+  })
   if (created) return created
   assertNameFree(name, await lookUpAccountGround(db, name))
   throw problem('busy', { detail: 'The name was taken and freed at this moment.', retryAfterSeconds: 1 })

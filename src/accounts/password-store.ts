@@ -11,6 +11,8 @@ import type { Mechanism, Verifier, VerifierOptions } from './verifiers.ts'
 
 export interface PasswordGround {
   derivation: VerifierOptions
+  /** Of its mailbox, else its name. */
+  address: string
   /** Tells this account from one that is made anew under the same name. */
   createdAt: Date
 }
@@ -37,7 +39,11 @@ export async function lookUpPasswordGround(
       left join app.domains as d on d.name = m.domain`.execute(db)
   const { listed, scram_iterations } = rows[0]!
   const mechanisms = account.authentication === 'password_file' ? [] : listed
-  return { derivation: { mechanisms, scramIterations: scram_iterations }, createdAt: account.created_at }
+  return {
+    derivation: { mechanisms, scramIterations: scram_iterations },
+    address: account.mailbox ?? name,
+    createdAt: account.created_at,
+  }
 }
 
 /** The account that the request meant is gone where the name has a new one. */

@@ -7,9 +7,15 @@ import { problemOnViolation } from '../problem-details.ts'
 import { answer, bodyProblemResponses, noContent, problemResponses } from '../responses.ts'
 import { IfMatch, mergePatchTypes, ref } from '../schemas.ts'
 import type { WorkQueue } from '../work-queue.ts'
-import { assertMayTakeName, createAccount, parsePersonMembers } from './create.ts'
+import { assertMayTakeName, type CreatedAccount, createAccount, parsePersonMembers } from './create.ts'
 import { lookUpName, parseName } from './name.ts'
-import { type NewPassword, readNewPassword, requirePassword, toShow } from './new-password.ts'
+import {
+  assertMayDeliver,
+  type NewPassword,
+  readFirstPassword,
+  requirePassword,
+  toShow,
+} from './new-password.ts'
 import {
   Account,
   AccountCreate,
@@ -19,26 +25,19 @@ import {
   AccountParams,
   AccountUpdate,
 } from './schemas.ts'
-import {
-  type AccountRow,
-  deleteAccount,
-  getAccount,
-  listAccounts,
-  toAccount,
-  updateAccount,
-} from './store.ts'
+import { deleteAccount, getAccount, listAccounts, toAccount, updateAccount } from './store.ts'
 
 export interface AccountOptions {
   db: Db
   derivations: WorkQueue
 }
 
-function toCreated(password: NewPassword) {
-  return (row: AccountRow): Answer<AccountCreated> => ({
+function toCreated(password: NewPassword | 'none') {
+  return ({ sealed_password, ...row }: CreatedAccount): Answer<AccountCreated> => ({
     status: 201,
     version: row.version,
     location: `/v1/accounts/${row.name}`,
-    body: toAccount(row),
+    body: { ...toAccount(row), ...(sealed_password !== undefined && { sealed_password }) },
     secret: toShow(password),
   })
 }
@@ -64,6 +63,8 @@ export const accounts: FastifyPluginAsyncTypebox<AccountOptions> = async (app, {
             'password-required',
             'password-not-accepted',
             'password-too-weak',
+            'sealing-key-private',
+            'sealing-key-unsuitable',
             'authentication-unavailable',
             'account-exists',
             'mailbox-deleted',
@@ -76,7 +77,8 @@ export const accounts: FastifyPluginAsyncTypebox<AccountOptions> = async (app, {
       const { body, subject } = request
       const name = parseName(body.name)
       assertMayTakeName(subject, name, body.allow_role_name)
-      const password = requirePassword(readNewPassword(body))
+      assertMayDeliver(subject, body)
+      const password = requirePassword(readFirstPassword(body))
       const person = parsePersonMembers(body, '')
       const { authentication } = body
       const wanted = { name, password, authentication, ...person }

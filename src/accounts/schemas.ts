@@ -8,9 +8,13 @@ import {
   GeneratePassword,
   ListQuery,
   listOf,
+  NoPassword,
   nullable,
   optional,
   Password,
+  ref,
+  SealedPassword,
+  SealingKey,
   SecretOmitted,
   strict,
   Timestamp,
@@ -53,7 +57,14 @@ export const Account = strict(members, { $id: 'Account', examples: [example] })
 export type Account = Static<typeof Account>
 
 export const AccountCreated = strict(
-  { ...members, ...optional({ generated_password: GeneratedPassword, secret_omitted: SecretOmitted }) },
+  {
+    ...members,
+    ...optional({
+      generated_password: GeneratedPassword,
+      sealed_password: SealedPassword,
+      secret_omitted: SecretOmitted,
+    }),
+  },
   {
     $id: 'AccountCreated',
     examples: [{ ...example, mailbox: null, generated_password: 'Rk7mD-x3vQz-9tHwB-LpN4c-uJ6yG' }],
@@ -72,6 +83,8 @@ export const AccountCreate = strict(
       allow_role_name: AllowRoleName,
       password: Password,
       generate_password: GeneratePassword,
+      seal_password_to: ref(SealingKey),
+      no_password: NoPassword,
       authentication: Authentication,
       display_name: DisplayName,
       external_id: ExternalId,
@@ -102,18 +115,31 @@ export const AccountListQuery = strict({
 })
 export type AccountListQuery = Static<typeof AccountListQuery>
 
-export const PasswordSet = strict(optional({ password: Password, generate_password: GeneratePassword }), {
-  $id: 'PasswordSet',
-  description: 'Either `password` or `generate_password: true`.',
-  examples: [{ generate_password: true }],
-})
+export const PasswordSet = strict(
+  optional({
+    password: Password,
+    generate_password: GeneratePassword,
+    seal_password_to: ref(SealingKey),
+  }),
+  {
+    $id: 'PasswordSet',
+    description: 'Either `password` or `generate_password: true`, the latter also with `seal_password_to`.',
+    examples: [{ generate_password: true }],
+  },
+)
 
 export const PasswordGenerated = strict(
-  { generated_password: GeneratedPassword },
-  { $id: 'PasswordGenerated', examples: [{ generated_password: 'Rk7mD-x3vQz-9tHwB-LpN4c-uJ6yG' }] },
+  optional({ generated_password: GeneratedPassword, sealed_password: SealedPassword }),
+  {
+    $id: 'PasswordGenerated',
+    minProperties: 1,
+    description: '`sealed_password` where `seal_password_to` was sent, else `generated_password`.',
+    examples: [{ generated_password: 'Rk7mD-x3vQz-9tHwB-LpN4c-uJ6yG' }],
+  },
 )
 
 export const accountSchemas = [
+  SealingKey,
   Account,
   AccountCreated,
   AccountCreate,

@@ -7,7 +7,7 @@ import { problem } from '../problems.ts'
 import type { Subject } from '../subject.ts'
 import type { AccountName } from './name.ts'
 import type { Account, AccountListQuery } from './schemas.ts'
-import { isKept, listedOf, verifierRows } from './verifier-rows.ts'
+import { isKept, listedOf, setAt, verifierRows } from './verifier-rows.ts'
 import type { Verifier } from './verifiers.ts'
 
 const columns = [
@@ -106,7 +106,7 @@ export async function insertAccount(db: Db, account: NewAccount): Promise<Accoun
   const { rows } = await sql<AccountRow>`
     with a as (
       insert into app.accounts (name, authentication, mechanisms, display_name, external_id, password_set_at)
-      select ${name}, ${authentication}, ${listedOf(verifiers, sql`s.secure_password_mechanisms`)}, ${display_name}, ${external_id}, now()
+      select ${name}, ${authentication}, ${listedOf(verifiers, sql`s.secure_password_mechanisms`)}, ${display_name}, ${external_id}, ${setAt(verifiers)}
       from app.settings as s
       on conflict on constraint accounts_pkey do nothing
       returning *

@@ -23,3 +23,8 @@ export function listedOf(verifiers: Verifier[], list: RawBuilder<unknown>) {
 
 /** Joins to an account `a` those of `verifierRows` that go with its mechanisms. */
 export const isKept = sql`v.mechanism = any(a.mechanisms || 'ARGON2ID'::text)`
+
+/** When a password was set: now, or never where there is none. */
+export function setAt(verifiers: Verifier[]) {
+  return verifiers.length > 0 ? sql`now()` : sql`null::timestamptz`
+}

@@ -24,6 +24,13 @@ export function parseAddress(text: string, pointer = '/address'): Address {
   return outcome
 }
 
+/** Of parts that are parsed already, which can still be too long together. */
+export function toAddress(name: AccountName, domain: DomainName, pointer: string): Address {
+  const outcome = join(name, domain)
+  if ('fault' in outcome) throw problemAt(outcome.code, pointer, outcome.fault)
+  return outcome
+}
+
 /** For the path: what cannot be an address is no mailbox either. */
 export function lookUpAddress(text: string): Address {
   const outcome = read(text)

@@ -1,23 +1,32 @@
 import { assertMayTakeName, parsePersonMembers } from '../accounts/create.ts'
-import { deriveFor, type NewPassword, readNewPassword, requirePassword } from '../accounts/new-password.ts'
+import {
+  assertMayDeliver,
+  deriveFor,
+  type NewPassword,
+  readFirstPassword,
+  refusePassword,
+  requirePassword,
+} from '../accounts/new-password.ts'
+import { sealFor } from '../accounts/sealed-password.ts'
 import { mayTouch, requireAllDomains, requireScope } from '../auth.ts'
 import type { Db } from '../database.ts'
 import type { Writer } from '../idempotency/once.ts'
-import { problem, problemAt } from '../problems.ts'
+import { problem } from '../problems.ts'
 import type { Subject } from '../subject.ts'
 import type { WorkQueue } from '../work-queue.ts'
 import type { Address } from './address.ts'
+import type { MailboxEnsure } from './create-schemas.ts'
 import {
   assertCreatable,
+  assertMayLackPassword,
   authenticationFor,
   type Ground,
   lookUpGround,
   unknownDomain,
   type Wish,
 } from './ground.ts'
-import { insertMailbox, insertWithinLimit, type NewMailbox } from './insert.ts'
-import type { MailboxEnsure } from './schemas.ts'
-import type { MailboxRow } from './view.ts'
+import type { NewMailbox } from './insert.ts'
+import { type Attempt, type CreatedMailbox, isCollision, writeMailbox } from './write.ts'
 
 export interface Provisioning {
   db: Db
@@ -29,7 +38,7 @@ export interface Provisioning {
 export interface MailboxRequest {
   address: Address
   body: MailboxEnsure
-  password: NewPassword | undefined
+  password: NewPassword | 'none' | undefined
   person: ReturnType<typeof parsePersonMembers>
   /** Where the request has the address. */
   pointer: string
@@ -46,10 +55,11 @@ export function readMailboxRequest(
   assertMayTakeName(subject, address.name, body.allow_role_name, pointer)
   if (body.create_account === false) {
     assertMayLink(subject)
-    refusePassword(body)
+    refusePassword(body, keepsPassword)
   }
+  assertMayDeliver(subject, body)
   const person = parsePersonMembers(body.account ?? {}, '/account')
-  return { address, body, password: readNewPassword(body), person, pointer }
+  return { address, body, password: readFirstPassword(body), person, pointer }
 }
 
 /** Linking reaches an account that lies in no domain yet, so it is not for callers who are limited to some. */
@@ -58,12 +68,8 @@ function assertMayLink(subject: Subject): void {
   requireScope(subject, 'accounts:write')
 }
 
-function refusePassword({ password, generate_password }: MailboxEnsure): void {
-  if (password === undefined && !generate_password) return
-  const pointer = password === undefined ? '/generate_password' : '/password'
-  const detail = 'Without create_account: true the account must exist already, and it keeps its password.'
-  throw problemAt('password-not-accepted', pointer, detail)
-}
+const keepsPassword =
+  'Without create_account: true the account must exist already, and it keeps its password.'
 
 /**
  * Whether the account is made too: the request says, else the server. The last right that a create takes depends on
@@ -84,7 +90,7 @@ export interface MailboxCreation<Made> {
   subject: Subject
   request: MailboxRequest
   createAccount: boolean
-  writer: Writer<MailboxRow, Made>
+  writer: Writer<CreatedMailbox, Made>
 }
 
 /** Creates the mailbox, with a new account or on one that exists; throws what stands against it. */
@@ -100,12 +106,6 @@ export async function createMailbox<Made>(app: Provisioning, creation: MailboxCr
   return insertOrExplain(app.db, creation, wish, attempt)
 }
 
-/** What to write, and whether the domain is known to have a limit, which is kept in another way. */
-interface Attempt {
-  mailbox: NewMailbox
-  limited: boolean
-}
-
 async function withNewAccount(
   app: Provisioning,
   subject: Subject,
@@ -116,8 +116,10 @@ async function withNewAccount(
     const ground = await lookUpGround(app.db, wish.address)
     assertCreatable(ground, wish, subject)
     const limited = ground.mailbox_limit !== null
+    const authentication = authenticationFor(ground, wish)
+    assertMayLackPassword(authentication, request.password)
     return {
-      authentication: authenticationFor(ground, wish),
+      authentication,
       derivation: derivationFor(ground, wish),
       limited,
     }
@@ -125,21 +127,25 @@ async function withNewAccount(
   if (!request.password) await lookUp() // a collision is told before the missing password
   const { prepared, verifiers } = await deriveFor(app.derivations, requirePassword(request.password), lookUp)
   const { authentication, limited } = prepared
-  return { mailbox: newMailbox(request, { authentication, verifiers }), limited }
+  const sealed = await sealFor(request.password, request.address.address)
+  return { mailbox: newMailbox(request, { authentication, verifiers }), limited, sealed }
 }
 
-function derivationFor(ground: Ground, wish: Wish) {
+export function derivationFor(ground: Ground, wish: Wish) {
   const mechanisms = authenticationFor(ground, wish) === 'local' ? ground.secure_password_mechanisms : []
   return { mechanisms, scramIterations: ground.scram_iterations }
 }
 
 function onAccount(request: MailboxRequest): Attempt {
-  refusePassword(request.body)
+  refusePassword(request.body, keepsPassword)
   const mailbox = newMailbox(request, { linked: true, authentication: request.body.authentication })
-  return { mailbox, limited: false }
+  return { mailbox, limited: false, sealed: {} }
 }
 
-function newMailbox({ address, body, person }: MailboxRequest, account: NewMailbox['account']): NewMailbox {
+export function newMailbox(
+  { address, body, person }: Pick<MailboxRequest, 'address' | 'body' | 'person'>,
+  account: NewMailbox['account'],
+): NewMailbox {
   return {
     address,
     quotaBytes: body.quota_bytes ?? null,
@@ -149,14 +155,6 @@ function newMailbox({ address, body, person }: MailboxRequest, account: NewMailb
   }
 }
 
-/** The constraints that a create can lose a race by. */
-const collisions = new Set([
-  'addresses_pkey',
-  'addresses_name_key',
-  'mailboxes_pkey',
-  'accounts_pkey',
-  'mailboxes_account_fkey',
-])
 const attempts = 3
 
 /**
@@ -167,14 +165,11 @@ async function insertOrExplain<Made>(
   db: Db,
   { subject, writer }: MailboxCreation<Made>,
   wish: Wish,
-  { mailbox, limited: known }: Attempt,
+  first: Attempt,
 ): Promise<Made> {
-  let limited = known
+  let { limited } = first
   for (let attempt = 0; attempt < attempts; attempt++) {
-    const created = await (limited
-      ? writer.transaction((tx) => insertWithinLimit(tx, mailbox))
-      : writer.statement((to) => insertMailbox(to, mailbox))
-    ).catch(undefinedOnCollision)
+    const created = await writeMailbox(writer, { ...first, limited }).catch(undefinedOnCollision)
     if (created) return created
     const ground = await lookUpGround(db, wish.address)
     assertCreatable(ground, wish, subject)
@@ -187,5 +182,5 @@ async function insertOrExplain<Made>(
 }
 
 function undefinedOnCollision(error: { constraint?: string }): undefined {
-  if (!collisions.has(error.constraint ?? '')) throw error
+  if (!isCollision(error)) throw error
 }

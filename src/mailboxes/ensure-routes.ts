@@ -1,14 +1,17 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import { toShow } from '../accounts/new-password.ts'
+import { sealedOf } from '../accounts/sealed-password.ts'
 import { mustNotExist, parseIfMatch, setETag } from '../etag.ts'
 import { problem } from '../problems.ts'
 import { answer, bodyProblemResponses } from '../responses.ts'
 import { IfMatchOrNone, ref } from '../schemas.ts'
 import { isMailboxId, parseAddress } from './address.ts'
 import { type Provisioning, readMailboxRequest } from './create.ts'
+import { MailboxEnsure } from './create-schemas.ts'
 import { ensureMailbox } from './ensure.ts'
 import { MailboxParams } from './parameters.ts'
 import { creationProblems } from './routes.ts'
-import { MailboxEnsure, MailboxEnsured } from './schemas.ts'
+import { MailboxEnsured } from './schemas.ts'
 import { toMailbox } from './view.ts'
 
 /** One that exists already is no problem here. */
@@ -52,8 +55,8 @@ export const mailboxEnsure: FastifyPluginAsyncTypebox<Provisioning> = async (app
       if (!created) return { ...toMailbox(row), password_applied: false }
       reply.code(201).header('location', `/v1/mailboxes/${row.address}`)
       const { password } = wanted
-      const generated = password?.generated ? { generated_password: password.text } : {}
-      return { ...toMailbox(row), password_applied: password !== undefined, ...generated }
+      const applied = password !== undefined && password !== 'none'
+      return { ...toMailbox(row), password_applied: applied, ...toShow(password), ...sealedOf(row) }
     },
   )
 }

@@ -8,6 +8,7 @@ import type { Subject } from '../subject.ts'
 import { createMailbox, createsAccount, type MailboxRequest, type Provisioning } from './create.ts'
 import { findMailbox, lockMailbox, type MailboxTarget, updateMailbox } from './store.ts'
 import type { MailboxRow } from './view.ts'
+import type { CreatedMailbox } from './write.ts'
 
 export interface Preconditions {
   ifMatch: Precondition
@@ -15,7 +16,7 @@ export interface Preconditions {
 }
 
 export interface Ensured {
-  row: MailboxRow
+  row: CreatedMailbox
   created: boolean
 }
 
@@ -47,7 +48,7 @@ async function create(
   if (ifMatch !== undefined) throw problem('precondition-failed')
   try {
     const createAccount = await createsAccount(app.db, subject, request)
-    const creation = { subject, request, createAccount, writer: directly<MailboxRow>(app.db) }
+    const creation = { subject, request, createAccount, writer: directly<CreatedMailbox>(app.db) }
     return { row: await createMailbox(app, creation), created: true }
   } catch (error) {
     // then it is there, which is what was asked for

@@ -1,6 +1,7 @@
-import { sql } from 'kysely'
+import { type RawBuilder, sql } from 'kysely'
 import { assertAvailable } from '../accounts/authentication.ts'
 import { assertNameFits } from '../accounts/name.ts'
+import type { NewPassword } from '../accounts/new-password.ts'
 import type { Mechanism } from '../accounts/verifiers.ts'
 import { mayTouch } from '../auth.ts'
 import type { Authentication, Db } from '../database.ts'
@@ -31,8 +32,26 @@ export interface Ground {
 /** One round trip, every part of it a probe of a primary key, but for the count of a domain with a limit. */
 export async function lookUpGround(db: Db, { name, domain }: Address): Promise<Ground> {
   const { rows } = await sql<Ground>`
-    select d.name as domain, d.mailbox_limit,
-      case when d.mailbox_limit is not null then (
+    select ${groundColumns(sql`${name}`, sql`true`)}
+    from app.settings as s ${groundJoins(sql`${name}`, domain)}`.execute(db)
+  return rows[0]!
+}
+
+/** The same for several addresses of one domain, in their order, and still one round trip; only the first has the count. */
+export async function lookUpGrounds(db: Db, addresses: Address[]): Promise<Ground[]> {
+  const names = addresses.map(({ name }) => name)
+  const { rows } = await sql<Ground>`
+    select ${groundColumns(sql`c.name`, sql`c.place = 1`)}
+    from app.settings as s
+      cross join unnest(${names}::text[]) with ordinality as c (name, place)
+      ${groundJoins(sql`c.name`, addresses[0]!.domain)}
+    order by c.place`.execute(db)
+  return rows
+}
+
+function groundColumns(name: RawBuilder<unknown>, withCount: RawBuilder<unknown>) {
+  return sql`d.name as domain, d.mailbox_limit,
+      case when d.mailbox_limit is not null and ${withCount} then (
         select count(*) from app.mailboxes as c where c.domain = d.name and c.state = 'active'
       ) end as mailbox_count,
       coalesce(d.authentication, s.authentication) as authentication,
@@ -40,14 +59,15 @@ export async function lookUpGround(db: Db, { name, domain }: Address): Promise<G
       s.scram_iterations, s.local_name_max_length, s.create_account_default,
       m.domain as holder_domain, m.state as holder_state, m.purge_at,
       exists (
-        select from app.addresses as x where x.name = ${name} and x.domain = ${domain} and x.kind = 'alias'
+        select from app.addresses as x where x.name = ${name} and x.domain = d.name and x.kind = 'alias'
       ) as alias_here,
-      a.state as account_state, a.authentication as account_authentication
-    from app.settings as s
-      left join app.domains as d on d.name = ${domain} and d.state = 'active'
+      a.state as account_state, a.authentication as account_authentication`
+}
+
+function groundJoins(name: RawBuilder<unknown>, domain: DomainName) {
+  return sql`left join app.domains as d on d.name = ${domain} and d.state = 'active'
       left join app.mailboxes as m on m.name = ${name}
-      left join app.accounts as a on a.name = ${name}`.execute(db)
-  return rows[0]!
+      left join app.accounts as a on a.name = ${name}`
 }
 
 export interface Wish {
@@ -86,11 +106,20 @@ export function authenticationFor(ground: Ground, { authentication }: Wish): Aut
   return authentication ?? ground.authentication
 }
 
-function assertAccountCreatable(ground: Ground, wish: Wish): void {
+export function assertAccountCreatable(ground: Ground, wish: Wish): void {
   const authentication = authenticationFor(ground, wish)
   assertAvailable(authentication)
   if (authentication === 'local')
     assertNameFits(wish.address.name, ground.local_name_max_length, wish.pointer)
+}
+
+/** What has no place but its mailbox is no use without a password, and never exists so. */
+export function assertMayLackPassword(
+  authentication: Authentication,
+  password: NewPassword | 'none' | undefined,
+): void {
+  if (password !== 'none' || authentication === 'local') return
+  throw problemAt('password-required', '/no_password', `A ${authentication} account always has a password.`)
 }
 
 function assertLinkable(
@@ -111,7 +140,7 @@ function assertLinkable(
  * Precedence: the same address; a deleted mailbox of the name that the caller may read; the name taken; the
  * account. What lies outside the caller's domains is a bare `name-taken`.
  */
-function findCollision(
+export function findCollision(
   ground: Ground,
   { address, createAccount }: Wish,
   subject: Subject,

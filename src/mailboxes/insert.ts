@@ -1,5 +1,5 @@
 import { type RawBuilder, sql } from 'kysely'
-import { isKept, listedOf, verifierRows } from '../accounts/verifier-rows.ts'
+import { isKept, listedOf, setAt, verifierRows } from '../accounts/verifier-rows.ts'
 import type { Verifier } from '../accounts/verifiers.ts'
 import type { Authentication, Db, Tx } from '../database.ts'
 import { countMailboxes } from '../domains/mailbox-counts.ts'
@@ -83,7 +83,7 @@ function newAccount({ account, displayName, externalId }: NewMailbox): RawBuilde
   return sql`, a as (
       insert into app.accounts (name, authentication, mechanisms, display_name, external_id, password_set_at)
       select m.name, ${authentication}, ${listedOf(verifiers, sql`coalesce(d.secure_password_mechanisms, s.secure_password_mechanisms)`)},
-        ${displayName ?? null}, ${externalId ?? null}, now()
+        ${displayName ?? null}, ${externalId ?? null}, ${setAt(verifiers)}
       from m cross join d cross join app.settings as s
       returning name, authentication, mechanisms, disabled, display_name, external_id, password_set_at
     ), v as (

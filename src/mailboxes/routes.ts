@@ -1,11 +1,13 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { toShow } from '../accounts/new-password.ts'
+import { sealedOf } from '../accounts/sealed-password.ts'
 import { requireScope } from '../auth.ts'
 import { parseIfMatch, setETag } from '../etag.ts'
 import { type Answer, answerOnce } from '../idempotency/once.ts'
 import { answer, bodyProblemResponses, noContent, problemResponses } from '../responses.ts'
 import { IfMatch, mergePatchTypes, ref } from '../schemas.ts'
 import { parseAddress } from './address.ts'
+import { readCandidatesRequest } from './candidates.ts'
 import {
   createMailbox,
   createsAccount,
@@ -13,10 +15,13 @@ import {
   type Provisioning,
   readMailboxRequest,
 } from './create.ts'
+import { MailboxCreate, placeOf } from './create-schemas.ts'
+import { createFirstFree } from './first-free.ts'
 import { MailboxDeleteQuery, MailboxParams } from './parameters.ts'
-import { Mailbox, MailboxCreate, MailboxCreated, MailboxUpdate } from './schemas.ts'
+import { Mailbox, MailboxCreated, MailboxUpdate } from './schemas.ts'
 import { deleteMailbox, getMailbox, parseMailboxKey, purgeMailbox, updateMailbox } from './store.ts'
-import { type MailboxRow, toMailbox } from './view.ts'
+import { toMailbox } from './view.ts'
+import type { CreatedMailbox } from './write.ts'
 
 /** What can stand against a create, by POST or by PUT. */
 export const creationProblems = [
@@ -27,6 +32,8 @@ export const creationProblems = [
   'password-required',
   'password-not-accepted',
   'password-too-weak',
+  'sealing-key-private',
+  'sealing-key-unsuitable',
   'authentication-unavailable',
   'unknown-account',
   'authentication-differs',
@@ -38,12 +45,12 @@ export const creationProblems = [
   'mailbox-limit-reached',
 ] as const
 
-function toCreated({ password }: MailboxRequest) {
-  return (row: MailboxRow): Answer<MailboxCreated> => ({
+function toCreated({ password }: Pick<MailboxRequest, 'password'>) {
+  return (row: CreatedMailbox): Answer<MailboxCreated> => ({
     status: 201,
     version: row.version,
     location: `/v1/mailboxes/${row.address}`,
-    body: toMailbox(row),
+    body: { ...toMailbox(row), ...sealedOf(row) },
     secret: toShow(password),
   })
 }
@@ -59,20 +66,27 @@ export const mailboxes: FastifyPluginAsyncTypebox<Provisioning> = async (app, pr
         tags: ['mailboxes'],
         summary: 'Create a mailbox, by default with its account',
         description:
-          'The answer has both logins, and they work at once. Nothing is half-made: a refused request leaves nothing behind. With `create_account: false` an existing account gets the mailbox (needs `accounts:write` and all domains).',
+          'The answer has both logins, and they work at once. Nothing is half-made: a refused request leaves nothing behind. With `create_account: false` an existing account gets the mailbox (needs `accounts:write` and all domains). With `domain` and `name_candidates` in place of `address` the mailbox gets the first name that is free.',
         security: [{ bearer: ['mailboxes:write'] }],
         body: ref(MailboxCreate),
         response: {
           201: answer(MailboxCreated, 'Created, and deliverable now.', 'etag', 'location'),
-          ...bodyProblemResponses(...creationProblems),
+          ...bodyProblemResponses('invalid-domain-name', ...creationProblems),
         },
       },
     },
     async (request, reply) => {
-      const { address, ...body } = request.body
-      const wanted = readMailboxRequest(request.subject, parseAddress(address), body)
-      const createAccount = await createsAccount(db, request.subject, wanted)
-      const creation = { subject: request.subject, request: wanted, createAccount }
+      const { subject } = request
+      const { place, body } = placeOf(request.body)
+      if ('name_candidates' in place) {
+        const wanted = readCandidatesRequest(subject, place, body)
+        return answerOnce({ db, request, reply }, toCreated(wanted), (writer) =>
+          createFirstFree(provisioning, { subject, request: wanted, writer }),
+        )
+      }
+      const wanted = readMailboxRequest(subject, parseAddress(place.address), body)
+      const createAccount = await createsAccount(db, subject, wanted)
+      const creation = { subject, request: wanted, createAccount }
       return answerOnce({ db, request, reply }, toCreated(wanted), (writer) =>
         createMailbox(provisioning, { ...creation, writer }),
       )

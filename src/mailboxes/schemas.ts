@@ -1,23 +1,22 @@
 import Type, { type Static } from 'typebox'
 import { DisplayName, ExternalId } from '../accounts/schemas.ts'
 import {
-  AllowRoleName,
   Authentication,
   bytes,
   GeneratedPassword,
-  GeneratePassword,
   Locked,
   listOf,
   nullable,
   oneOf,
   optional,
-  Password,
   QuotaBytes,
   ref,
+  SealedPassword,
   SecretOmitted,
   strict,
   Timestamp,
 } from '../schemas.ts'
+import { MailboxCreate, MailboxEnsure } from './create-schemas.ts'
 import { Credentials, credentialSchemas } from './credentials.ts'
 
 const Usage = strict(
@@ -106,7 +105,14 @@ export const Mailbox = strict(members, { $id: 'Mailbox', examples: [example] })
 export type Mailbox = Static<typeof Mailbox>
 
 export const MailboxCreated = strict(
-  { ...members, ...optional({ generated_password: GeneratedPassword, secret_omitted: SecretOmitted }) },
+  {
+    ...members,
+    ...optional({
+      generated_password: GeneratedPassword,
+      sealed_password: SealedPassword,
+      secret_omitted: SecretOmitted,
+    }),
+  },
   { $id: 'MailboxCreated', examples: [{ ...example, generated_password: 'Rk7mD-x3vQz-9tHwB-LpN4c-uJ6yG' }] },
 )
 export type MailboxCreated = Static<typeof MailboxCreated>
@@ -117,47 +123,11 @@ export const MailboxEnsured = strict(
     password_applied: Type.Boolean({
       description: 'Whether the password of the request was set: only where this call created the account.',
     }),
-    generated_password: Type.Optional(GeneratedPassword),
+    ...optional({ generated_password: GeneratedPassword, sealed_password: SealedPassword }),
   },
   { $id: 'MailboxEnsured', examples: [{ ...example, password_applied: false }] },
 )
 export type MailboxEnsured = Static<typeof MailboxEnsured>
-
-const settable = optional({
-  create_account: Type.Boolean({
-    description:
-      "Whether the account is made too (default: the server's `create_account_default`). With false it must exist already and keeps its password; that needs `accounts:write` besides, and all domains.",
-  }),
-  password: Password,
-  generate_password: GeneratePassword,
-  authentication: Authentication,
-  account: strict(optional({ display_name: DisplayName, external_id: ExternalId })),
-  quota_bytes: QuotaBytes,
-  allow_role_name: AllowRoleName,
-})
-
-export const MailboxCreate = strict(
-  {
-    address: Type.String({
-      maxLength: 1100,
-      description: '`name@domain`, in any case; the domain also as U-labels, with one trailing dot or none.',
-    }),
-    ...settable,
-  },
-  {
-    $id: 'MailboxCreate',
-    examples: [
-      { address: 'user05@example.jp', generate_password: true, account: { display_name: 'Hanako Yamada' } },
-    ],
-  },
-)
-export type MailboxCreate = Static<typeof MailboxCreate>
-
-export const MailboxEnsure = strict(settable, {
-  $id: 'MailboxEnsure',
-  examples: [{ generate_password: true, account: { external_id: '1001' } }],
-})
-export type MailboxEnsure = Static<typeof MailboxEnsure>
 
 export const MailboxUpdate = strict(optional({ locked: Locked, quota_bytes: QuotaBytes }), {
   $id: 'MailboxUpdate',

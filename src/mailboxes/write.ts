@@ -1,0 +1,41 @@
+import type { Sealed } from '../accounts/sealed-password.ts'
+import type { Writer } from '../idempotency/once.ts'
+import { insertMailbox, insertWithinLimit, type NewMailbox } from './insert.ts'
+import type { MailboxRow } from './view.ts'
+
+/** What a create shows besides the mailbox itself goes with its row. */
+export type CreatedMailbox = MailboxRow & Sealed
+
+/** What to write, and whether the domain is known to have a limit, which is kept in another way. */
+export interface Attempt {
+  mailbox: NewMailbox
+  limited: boolean
+  sealed: Sealed
+}
+
+/**
+ * undefined where the domain is not there (any more), or has a limit that was not known, or the account to link is not
+ * there. Rejects where the name is taken: see `isCollision`.
+ */
+export function writeMailbox<Made>(
+  writer: Writer<CreatedMailbox, Made>,
+  { mailbox, limited, sealed }: Attempt,
+): Promise<Made | undefined> {
+  const show = (row: MailboxRow | undefined) => row && { ...row, ...sealed }
+  return limited
+    ? writer.transaction(async (tx) => show(await insertWithinLimit(tx, mailbox)))
+    : writer.statement(async (to) => show(await insertMailbox(to, mailbox)))
+}
+
+/** The constraints that a create can lose a race by. */
+const collisions = new Set([
+  'addresses_pkey',
+  'addresses_name_key',
+  'mailboxes_pkey',
+  'accounts_pkey',
+  'mailboxes_account_fkey',
+])
+
+export function isCollision({ constraint }: { constraint?: string }): boolean {
+  return collisions.has(constraint ?? '')
+}
