@@ -68,7 +68,6 @@ export const GeneratedPassword = Type.String({
 export const SealingKey = Type.Unsafe<Record<string, unknown>>({
   $id: 'SealingKey',
   type: 'object',
-  required: ['kty'],
   description:
     'A public JWK (RFC 7517) that the generated password is encrypted to, so that neither the caller nor anything on the way sees it: EC (P-256, P-384, P-521) or OKP (X25519) for `ECDH-ES+A256KW`, RSA (2048 bits or more) for `RSA-OAEP-256`. Members that are not understood are ignored; a private key is refused.',
   examples: [

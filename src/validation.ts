@@ -40,9 +40,7 @@ export function toProblemParts(
   context: string | undefined,
 ): ProblemPart[] {
   const prefix = context === undefined || context === 'body' ? '' : (parameterKinds[context] ?? context)
-  // `if` says only that its `then` or `else` has found something, which is there as well
-  const findings = (found as ErrorObject[]).filter(({ keyword }) => keyword !== 'if')
-  return findings.map((error) => ({
+  return (found as ErrorObject[]).map((error) => ({
     pointer: `${prefix}${error.instancePath}${missingOrUnknown(error)}`,
     detail: describe(error),
   }))
@@ -65,7 +63,7 @@ function describe({ keyword, message, params }: ErrorObject): string {
       ? 'is not a known member'
       : 'has a member that is not known'
   }
-  if (keyword === 'required') return 'is missing'
+  if (keyword === 'required' || keyword === 'dependentRequired') return 'is missing'
   if (keyword === 'enum')
     return `must be one of ${params.allowedValues.map((v: unknown) => JSON.stringify(v)).join(', ')}`
   return message ?? 'is not valid'

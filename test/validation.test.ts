@@ -81,7 +81,8 @@ describe('bodies are taken as they are sent', () => {
 describe('pointers say where', () => {
   const cases: [string[], unknown][] = [
     [['/address'], {}],
-    [['/address', '/quota_bytes'], { quota_bytes: 'x' }],
+    [['/name_candidates'], { domain: 'example.jp' }],
+    [['/domain', '/quota_bytes'], { name_candidates: ['a'], quota_bytes: 'x' }],
     [['/no_such_member'], { address: 'a@example.jp', no_such_member: 1 }],
     [['/displayName'], { address: 'a@example.jp', displayName: 'x' }],
     [['/account'], { address: 'a@example.jp', account: [] }],
@@ -134,11 +135,15 @@ describe('pointers say where', () => {
   })
 
   test('says what would be right', async () => {
-    const { body } = await admin.post('/v1/mailboxes', { authentication: 'ldap', quota_bytes: -1 })
+    const { body } = await admin.post('/v1/mailboxes', {
+      domain: 'a.jp',
+      authentication: 'ldap',
+      quota_bytes: -1,
+    })
     assert.deepEqual(body.errors, [
-      { pointer: '/address', detail: 'is missing' },
       { pointer: '/authentication', detail: 'must be one of "local", "password_file", "active_directory"' },
       { pointer: '/quota_bytes', detail: 'must be >= 0' },
+      { pointer: '/name_candidates', detail: 'is missing' },
     ])
   })
 })

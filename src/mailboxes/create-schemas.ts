@@ -48,11 +48,7 @@ export const MailboxCreate = strict(
   { ...place, ...settable },
   {
     $id: 'MailboxCreate',
-    // `required` only: a reader who wants to know it all has the descriptions above
-    if: { anyOf: [{ required: ['domain'] }, { required: ['name_candidates'] }] },
-    // biome-ignore lint/suspicious/noThenProperty: a keyword of JSON Schema (2020-12 §10.2.2.2)
-    then: { required: ['domain', 'name_candidates'] },
-    else: { required: ['address'] },
+    dependentRequired: { domain: ['name_candidates'], name_candidates: ['domain'] },
     examples: [
       { address: 'user05@example.jp', generate_password: true, account: { display_name: 'Hanako Yamada' } },
       { domain: 'example.jp', name_candidates: ['hanako.yamada', 'h.yamada'], generate_password: true },
@@ -63,14 +59,18 @@ export type MailboxCreate = Static<typeof MailboxCreate>
 
 export type Candidates = Required<Pick<MailboxCreate, 'domain' | 'name_candidates'>>
 
-/** Which of the two forms a body has; the schema sees to it that one is whole. */
+/** Which of the two forms a body has. That `domain` and `name_candidates` go together is in the schema. */
 export function placeOf({ address, domain, name_candidates, ...body }: MailboxCreate): {
   place: Candidates | { address: string }
   body: MailboxEnsure
 } {
-  if (domain === undefined || name_candidates === undefined) return { place: { address: address! }, body }
-  if (address === undefined) return { place: { domain, name_candidates }, body }
-  throw problemAt('invalid-request', '/address', 'Send either address, or domain with name_candidates.')
+  const candidates = domain !== undefined && name_candidates !== undefined && { domain, name_candidates }
+  if (address === undefined && candidates) return { place: candidates, body }
+  if (address !== undefined && !candidates) return { place: { address }, body }
+  const detail = candidates
+    ? 'Send either address, or domain with name_candidates.'
+    : 'is missing: send it, or domain with name_candidates.'
+  throw problemAt('invalid-request', '/address', detail)
 }
 
 export const MailboxEnsure = strict(settable, {

@@ -21,6 +21,7 @@ export interface Caller {
   scopes?: readonly Scope[]
   domains?: '*' | string[]
   subject?: string
+  passwordDelivery?: 'sealed'
 }
 
 export interface Service {
@@ -69,8 +70,14 @@ export async function startService({ jobs }: { jobs?: DoveadmConfig } = {}): Pro
     await database.drop()
     await rm(folder, { recursive: true })
   })
-  const token = ({ scopes: held = scopes, domains = '*', subject = 'test' }: Caller = {}) =>
-    keys.sign({ subject, scopes: held, domains: domains as DomainName[] | '*', expiresInSeconds: 3600 })
+  const token = ({ scopes: held = scopes, domains = '*', subject = 'test', ...rest }: Caller = {}) =>
+    keys.sign({
+      subject,
+      scopes: held,
+      domains: domains as DomainName[] | '*',
+      expiresInSeconds: 3600,
+      ...rest,
+    })
   const as = async (caller?: Caller) => createClient(url, await token(caller))
   return { app, url, db, admin, keys, derivations, log, token, as }
 }
