@@ -188,6 +188,13 @@ test('reads the domains from the named claim only', () => {
   assert.deepEqual(parseSubject({ sub: 'a', scope: '' }, 'constructor').domains, [])
 })
 
+test('what says anything about passwords but "any" is bound to sealing', () => {
+  for (const password_delivery of ['sealed', 'Sealed', 'none', ['sealed'], true, {}, ''])
+    assert.equal(read({ scope: '', password_delivery }).passwordDelivery, 'sealed')
+  for (const password_delivery of ['any', undefined, null])
+    assert.equal('passwordDelivery' in read({ scope: '', password_delivery }), false)
+})
+
 test('the id of the token is known when it is a text', () => {
   assert.equal(read({ scope: '', jti: 't1' }).tokenId, 't1')
   assert.equal(read({ scope: '' }).tokenId, undefined)

@@ -55,6 +55,7 @@ const cases: [args: string[], claims: object][] = [
   [['--expires=24h'], { minutes: 1440 }],
   [['--expires', '1440m'], { minutes: 1440 }],
   [['--subject', 'hr-sync'], { sub: 'hr-sync' }],
+  [['--password-delivery', 'sealed'], { password_delivery: 'sealed' }],
 ]
 for (const [args, expected] of cases) {
   test(`token ${args.join(' ')}`, async () => {
@@ -84,6 +85,8 @@ const mistakes: [args: string[], stderr: RegExp][] = [
   [['--expires', '3600'], /--expires/],
   [['--subject', ''], /--subject/],
   [['--subject', 'a b'], /--subject/],
+  [['--password-delivery', 'clear'], /--password-delivery is sealed or any/],
+  [['--password-delivery'], /password-delivery/],
   [['--all'], /--all/],
   [['domains:read'], /domains:read/],
 ]

