@@ -28,6 +28,11 @@ create function app.are_mechanisms(value text[]) returns boolean
   return value <@ array['SCRAM-SHA-256', 'CRAM-MD5'] and array_position(value, null) is null
     and cardinality(value) = (select count(distinct mechanism) from unnest(value) as t(mechanism));
 
+create function app.are_domain_names(value text[]) returns boolean
+  language sql immutable parallel safe
+  return cardinality(value) <= 1000 and array_position(value, null) is null
+    and not exists (select from unnest(value) as t (name) where not app.is_domain_name(name));
+
 -- One row: the settings of the installation. null = nobody has set it, where a default is named.
 create table app.settings (
   singleton boolean not null default true,
@@ -45,6 +50,7 @@ create table app.settings (
   local_name_max_length integer not null default 20,
   default_quota_bytes bigint not null default 0,           -- 0: unlimited
   deleted_retention_days integer not null default 30,
+  forward_allowed_domains text[],            -- where mail may be sent on to outside; null: anywhere
   version uuid not null default gen_random_uuid(),
   updated_at timestamptz not null default now(),
   constraint settings_pkey primary key (singleton),
@@ -59,7 +65,8 @@ create table app.settings (
   constraint settings_scram_iterations_check check (scram_iterations between 4096 and 1000000),
   constraint settings_local_name_max_length_check check (local_name_max_length between 1 and 64),
   constraint settings_default_quota_bytes_check check (default_quota_bytes between 0 and 9007199254740991),
-  constraint settings_deleted_retention_days_check check (deleted_retention_days between 0 and 3650)
+  constraint settings_deleted_retention_days_check check (deleted_retention_days between 0 and 3650),
+  constraint settings_forward_allowed_domains_check check (app.are_domain_names(forward_allowed_domains))
 );
 insert into app.settings default values;
 

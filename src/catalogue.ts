@@ -123,6 +123,11 @@ export const catalogue = {
     title: 'This kind of authentication is not available here',
     help: '`active_directory` is not available in this version. `password_file` exists only together with a mailbox.',
   },
+  'forwarding-refused': {
+    status: 422,
+    title: 'Mail may not be sent on to this domain',
+    help: 'The setting `forward_allowed_domains` lists the domains outside the installation that mail may be sent on to, and this is none of them. Choose another address, or ask the administrator of the installation.',
+  },
   'idempotency-key-reused': {
     status: 422,
     title: 'The idempotency key belongs to another request',

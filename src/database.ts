@@ -31,6 +31,7 @@ interface SettingsTable {
   local_name_max_length: number
   default_quota_bytes: number
   deleted_retention_days: number
+  forward_allowed_domains: DomainName[] | null
   version: string
   updated_at: Date
 }

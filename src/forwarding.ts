@@ -1,0 +1,64 @@
+import { sql } from 'kysely'
+import { mayTouch, requireScope } from './auth.ts'
+import type { Db } from './database.ts'
+import type { DomainName } from './domains/name.ts'
+import { problemAt } from './problems.ts'
+import type { Subject } from './subject.ts'
+
+/** What decides whether mail may be sent on. */
+export interface ForwardingRules {
+  /** The setting; null: anywhere. */
+  forward_allowed_domains: readonly DomainName[] | null
+  /** Those of the targets' domains that are the caller's and of this installation. */
+  own_domains: readonly DomainName[]
+}
+
+/** `targets` are addresses as `parseDestination` gives them. */
+export async function lookUpForwardingRules(
+  db: Db,
+  subject: Subject,
+  targets: readonly string[],
+): Promise<ForwardingRules> {
+  const wanted = [...new Set(targets.map(domainOf))]
+  const { rows } = await sql<ForwardingRules>`
+    select s.forward_allowed_domains,
+      array(select d.name from app.domains as d where d.name = any(${wanted}::text[])) as own_domains
+    from app.settings as s`.execute(db)
+  const { forward_allowed_domains, own_domains } = rows[0]!
+  return { forward_allowed_domains, own_domains: own_domains.filter((name) => mayTouch(subject, name)) }
+}
+
+/**
+ * Whether mail to this target leaves the caller's domains. To a caller limited to some, the others of this installation
+ * are as foreign as those of anybody else, so that it learns nothing of them.
+ */
+export function isForwarding({ own_domains }: ForwardingRules, target: string): boolean {
+  return !own_domains.includes(domainOf(target))
+}
+
+/** `pointer` is where the request has the list of targets. */
+export function assertMayForward(
+  subject: Subject,
+  rules: ForwardingRules,
+  targets: readonly string[],
+  pointer: string,
+): void {
+  for (const [i, target] of targets.entries()) {
+    if (!isForwarding(rules, target)) continue
+    requireScope(subject, 'forwarding:write')
+    assertAllowed(rules, domainOf(target), `${pointer}/${i}`)
+  }
+}
+
+function assertAllowed(
+  { forward_allowed_domains }: ForwardingRules,
+  domain: DomainName,
+  pointer: string,
+): void {
+  if (forward_allowed_domains === null || forward_allowed_domains.includes(domain)) return
+  throw problemAt('forwarding-refused', pointer, `Mail may not be sent on to ${domain}.`)
+}
+
+function domainOf(target: string): DomainName {
+  return target.slice(target.indexOf('@') + 1) as DomainName
+}
