@@ -106,6 +106,8 @@ create table app.accounts (
   authentication text not null,
   mechanisms text[] not null default '{}',   -- challenge-response mechanisms it has a verifier for
   disabled boolean not null default false,
+  login_from timestamptz,                    -- logins work from then on; null: since ever
+  login_until timestamptz,                   -- and before then; null: for ever
   display_name text,
   external_id text,                          -- the caller's own key; two companies may both have a 1001
   password_set_at timestamptz,
@@ -118,6 +120,7 @@ create table app.accounts (
   constraint accounts_authentication_check check (authentication in ('local', 'password_file', 'active_directory')),
   constraint accounts_mechanisms_check check (app.are_mechanisms(mechanisms)),
   constraint accounts_password_file_check check (authentication <> 'password_file' or mechanisms = '{}'),
+  constraint accounts_login_period_check check (login_from < login_until),
   constraint accounts_display_name_check check (length(display_name) <= 200),
   constraint accounts_external_id_check check (length(external_id) <= 200)
 );
@@ -153,6 +156,10 @@ create table app.mailboxes (
   deleted_with_domain boolean not null default false,
   locked boolean not null default false,
   quota_bytes bigint,                        -- null: the domain's, 0: unlimited
+  forward_to text[] not null default '{}',   -- addresses that its mail is sent on to
+  keep_copy boolean not null default true,   -- whether mail that is sent on is put into the mailbox too
+  delivery text not null default 'accept',   -- 'refuse': mail for it is refused
+  hold boolean not null default false,       -- nothing purges it
   purge_at timestamptz,
   version uuid not null default gen_random_uuid(),
   created_at timestamptz not null default now(),
@@ -164,6 +171,9 @@ create table app.mailboxes (
   constraint mailboxes_purge_at_check check ((state = 'deleted') = (purge_at is not null)),
   constraint mailboxes_deleted_with_domain_check check (state = 'deleted' or not deleted_with_domain),
   constraint mailboxes_quota_bytes_check check (quota_bytes between 0 and 9007199254740991),
+  constraint mailboxes_forward_to_check
+    check (cardinality(forward_to) <= 10 and array_position(forward_to, null) is null),
+  constraint mailboxes_delivery_check check (delivery in ('accept', 'refuse')),
   constraint mailboxes_address_fkey foreign key (name, domain, kind) references app.addresses (name, domain, kind),
   -- deferred: the parts of one statement may run in any order
   constraint mailboxes_account_fkey foreign key (name) references app.accounts (name) deferrable initially deferred
@@ -172,7 +182,8 @@ create index mailboxes_domain_idx on app.mailboxes (domain, name) where state = 
 create index mailboxes_deleted_idx on app.mailboxes (domain, name) where state = 'deleted';
 create index mailboxes_locked_idx on app.mailboxes (name) where locked;
 create index mailboxes_updated_at_idx on app.mailboxes (updated_at);
-create index mailboxes_purge_at_idx on app.mailboxes (purge_at) where state = 'deleted';
+create index mailboxes_hold_idx on app.mailboxes (domain, name) where hold;
+create index mailboxes_purge_at_idx on app.mailboxes (purge_at) where state = 'deleted' and not hold;
 
 -- What a password is checked against, one row a mechanism. The service writes it blindly and cannot read it.
 create table app.verifiers (

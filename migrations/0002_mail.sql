@@ -88,7 +88,7 @@ create function mail.name_of(local_part text) returns text
   return lower(split_part(local_part, '+', 1) collate "C");
 
 -- Dovecot's password query: always one row, the verifier that fits the mechanism or a decoy; none for a mechanism
--- that is not ours. The full address is accepted with every mechanism, the bare name with challenge-response only.
+-- that is not ours. Who may log in from or until a moment is judged by the clock here, so that no program has to run then. The full address is accepted with every mechanism, the bare name with challenge-response only.
 -- Both log in as the full address.
 create function mail.passdb(login text, mechanism text, service text)
   returns table (
@@ -125,6 +125,7 @@ begin
     v.verifier is not null
       and m.state = 'active' and d.state = 'active' and a.state = 'active'
       and not m.locked and not d.locked and not a.disabled
+      and (a.login_from is null or a.login_from <= now()) and (a.login_until is null or now() < a.login_until)
       and case when kind = 'ARGON2ID'
         then not s.require_secure_password and wanted_domain = m.domain
         else (wanted_domain is null or wanted_domain = m.domain)
@@ -208,16 +209,18 @@ begin
 end;
 $$;
 
--- Postfix's virtual_alias_maps: where the mail of an address goes instead. RFC 5321 §4.5.1 wants postmaster of every
+-- Where the mail of an address is sent on to by what is set here, one step. RFC 5321 §4.5.1 wants postmaster of every
 -- domain, RFC 2142 §2 abuse: where the domain has no such address, its postmaster_address gets them, else the server's.
-create function mail.alias(local_part text, domain text) returns setof text
+create function mail.sent_on(wanted text, wanted_domain text) returns setof text
   language plpgsql stable security definer set search_path = ''
 as $$
 #variable_conflict use_variable
-declare
-  wanted text := mail.name_of(local_part);
-  wanted_domain text := lower(domain collate "C");
 begin
+  return query
+    select unnest(m.forward_to)
+    from app.mailboxes as m join app.domains as d on d.name = m.domain
+    where m.name = wanted and m.domain = wanted_domain
+      and m.state = 'active' and d.state = 'active' and m.delivery = 'accept';
   if wanted in ('postmaster', 'abuse') then
     return query
       select coalesce(d.postmaster_address, s.postmaster_address)
@@ -231,6 +234,79 @@ begin
           where x.name = wanted and x.domain = wanted_domain and m.name is null
         );
   end if;
+end;
+$$;
+
+-- Whether mail that is sent on to an address stays there: with another server, or in a mailbox that takes it. What has
+-- vanished since, or refuses mail, gets none.
+create function mail.stays(wanted text, wanted_domain text) returns boolean
+  language plpgsql stable security definer set search_path = ''
+as $$
+#variable_conflict use_variable
+begin
+  return exists (
+      select from app.mailboxes as m join app.domains as d on d.name = m.domain
+      where m.name = wanted and m.domain = wanted_domain
+        and m.state = 'active' and d.state = 'active' and m.delivery = 'accept'
+        and (m.keep_copy or m.forward_to = '{}')
+    )
+    or not exists (select from app.domains as d where d.name = wanted_domain);
+end;
+$$;
+
+-- Postfix's virtual_alias_maps: where the mail of an address goes instead. All steps are taken here, each address once,
+-- so that Postfix finds no loop however addresses are sent on to each other: what is returned is either sent on no
+-- further or keeps a copy, and then stands for itself too, where Postfix stops (virtual(5)). At most 100 addresses are
+-- looked at. No row, and so the mailbox itself, where the mail would stay nowhere else.
+create function mail.alias(local_part text, domain text) returns setof text
+  language plpgsql stable security definer set search_path = ''
+as $$
+#variable_conflict use_variable
+declare
+  wanted text := mail.name_of(local_part);
+  wanted_domain text := lower(domain collate "C");
+  itself text := wanted || '@' || wanted_domain;
+  as_asked text := lower(local_part collate "C") || '@' || wanted_domain;
+begin
+  if not exists (select from mail.sent_on(wanted, wanted_domain)) then
+    return;
+  end if;
+  -- the detail stays, unless it would have to be quoted
+  if as_asked !~ '^[a-z0-9_+-]+([.][a-z0-9_+-]+)*@[a-z0-9.-]+$' then
+    as_asked := itself;
+  end if;
+  return query
+    with recursive walk (address) as (
+      select itself
+      union
+      select t.address
+      from walk as w
+        cross join lateral mail.sent_on(mail.name_of(split_part(w.address, '@', 1)), split_part(w.address, '@', 2))
+          as t (address)
+    )
+    select case w.address when itself then as_asked else w.address end
+    from (select walk.address from walk limit 100) as w
+    where mail.stays(mail.name_of(split_part(w.address, '@', 1)), split_part(w.address, '@', 2))
+    order by w.address <> itself, w.address;
+end;
+$$;
+
+-- Postfix's check_recipient_access: what is said to mail for a mailbox that refuses it, with and without a login. A
+-- mailbox that sends all on is taken however full it is itself.
+create function mail.recipient_access(local_part text, domain text) returns setof text
+  language plpgsql stable security definer set search_path = ''
+as $$
+#variable_conflict use_variable
+declare
+  wanted text := mail.name_of(local_part);
+  wanted_domain text := lower(domain collate "C");
+begin
+  return query
+    -- RFC 3463 §3.3: X.2.1 mailbox disabled, not accepting messages
+    select case m.delivery when 'refuse' then '550 5.2.1 This mailbox takes no mail' else 'OK' end
+    from app.mailboxes as m join app.domains as d on d.name = m.domain
+    where m.name = wanted and m.domain = wanted_domain and m.state = 'active' and d.state = 'active'
+      and (m.delivery = 'refuse' or (m.forward_to <> '{}' and not m.keep_copy));
 end;
 $$;
 
@@ -252,7 +328,8 @@ begin
       join app.accounts as a on a.name = m.name
     where m.name = wanted and m.domain = wanted_domain
       and m.state = 'active' and d.state = 'active' and a.state = 'active'
-      and not m.locked and not d.locked and not a.disabled;
+      and not m.locked and not d.locked and not a.disabled
+      and (a.login_from is null or a.login_from <= now()) and (a.login_until is null or now() < a.login_until);
 end;
 $$;
 
@@ -294,15 +371,20 @@ grant select, delete on mail.usage, mail.last_login to mailwright_service;
 revoke all on all functions in schema mail from public;
 grant execute on function
   mail.passdb(text, text, text), mail.userdb(text, text), mail.domain(text), mail.mailbox(text, text),
-  mail.alias(text, text), mail.sender_login(text, text), mail.offers_cram_md5()
+  mail.alias(text, text), mail.recipient_access(text, text), mail.sender_login(text, text), mail.offers_cram_md5()
   to mail_read;
-grant execute on function mail.home(uuid), mail.name_of(text) to mailwright_definer;
+grant execute on function
+  mail.home(uuid), mail.name_of(text), mail.sent_on(text, text), mail.stays(text, text)
+  to mailwright_definer;
 alter function mail.decoy(text, text, text, integer) owner to mailwright_definer;
 alter function mail.passdb(text, text, text) owner to mailwright_definer;
 alter function mail.userdb(text, text) owner to mailwright_definer;
 alter function mail.domain(text) owner to mailwright_definer;
 alter function mail.mailbox(text, text) owner to mailwright_definer;
+alter function mail.sent_on(text, text) owner to mailwright_definer;
+alter function mail.stays(text, text) owner to mailwright_definer;
 alter function mail.alias(text, text) owner to mailwright_definer;
+alter function mail.recipient_access(text, text) owner to mailwright_definer;
 alter function mail.sender_login(text, text) owner to mailwright_definer;
 alter function mail.offers_cram_md5() owner to mailwright_definer;
 revoke create on schema mail from mailwright_definer;

@@ -88,6 +88,11 @@ export const catalogue = {
     title: 'This is not a name that an account or a mailbox can have',
     help: 'Letters, digits, hyphen, underscore and period; no period first, last or doubled; at most 64 characters, by default at most 20 for `local` accounts.',
   },
+  'invalid-login-period': {
+    status: 422,
+    title: 'This is not a time in which somebody could log in',
+    help: '`login_until` has to be after `login_from`, also after the one that is set already, and both between the years 1970 and 9999. null takes a limit away.',
+  },
   'role-name-refused': {
     status: 422,
     title: 'The name is reserved for a role',

@@ -58,6 +58,8 @@ interface AccountsTable {
   authentication: Authentication
   mechanisms: Generated<Mechanism[]>
   disabled: Generated<boolean>
+  login_from: Date | null
+  login_until: Date | null
   display_name: string | null
   external_id: string | null
   password_set_at: Date | null
@@ -82,6 +84,10 @@ interface MailboxesTable {
   deleted_with_domain: Generated<boolean>
   locked: Generated<boolean>
   quota_bytes: number | null
+  forward_to: Generated<string[]>
+  keep_copy: Generated<boolean>
+  delivery: Generated<'accept' | 'refuse'>
+  hold: Generated<boolean>
   purge_at: Date | null
   version: Generated<string>
   created_at: Generated<Date>

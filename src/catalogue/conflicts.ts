@@ -32,6 +32,11 @@ export const conflicts = {
     title: 'A deleted mailbox still holds this name',
     help: 'A deleted mailbox keeps its name until it is purged (`conflict.purge_at`), so that nobody gets the name and with it the old mail. Restore it, wait, or delete it with `purge=true`.',
   },
+  'on-hold': {
+    status: 409,
+    title: 'A mailbox on hold cannot be purged',
+    help: 'Nothing was deleted. While `hold` is true neither `purge=true` nor the end of the retention nor the deletion of its domain removes a mailbox. Find those on hold with GET /v1/mailboxes?hold=true (and `state=deleted`), and lift the hold with PATCH `{"hold": false}`, which needs `mailboxes:purge` besides.',
+  },
   'alias-exists': {
     status: 409,
     title: 'The address is an alias',

@@ -164,7 +164,7 @@ export const domains: FastifyPluginAsyncTypebox<{ db: Db }> = async (app, { db }
         tags: ['domains'],
         summary: 'Delete a domain',
         description:
-          'Only for callers with all domains. One without mailboxes is removed at once. One with active mailboxes is refused unless `mailboxes=delete&expect=<mailbox_count>` (which needs `mailboxes:write`): then they are deleted with it, restorable until `purge_at`, and its name is held as long.',
+          'Only for callers with all domains. One without mailboxes is removed at once. One with active mailboxes is refused unless `mailboxes=delete&expect=<mailbox_count>` (which needs `mailboxes:write`): then they are deleted with it, restorable until `purge_at`, and its name is held as long. While a mailbox of it is on hold, deleted ones too, nothing of it is deleted.',
         security: [{ bearer: ['domains:write'] }],
         params: DomainParams,
         headers: IfMatch,
@@ -175,6 +175,7 @@ export const domains: FastifyPluginAsyncTypebox<{ db: Db }> = async (app, { db }
             'domain-not-found',
             'domain-not-empty',
             'count-mismatch',
+            'on-hold',
             'precondition-failed',
           ),
         },

@@ -1,4 +1,4 @@
-import { assertMayTakeName, parsePersonMembers } from '../accounts/create.ts'
+import { assertMayTakeName, type PersonMembers, parsePersonMembers } from '../accounts/create.ts'
 import { deriveFor, type NewPassword, readNewPassword, requirePassword } from '../accounts/new-password.ts'
 import { mayTouch, requireAllDomains, requireScope } from '../auth.ts'
 import type { Db } from '../database.ts'
@@ -17,6 +17,7 @@ import {
 } from './ground.ts'
 import { insertMailbox, insertWithinLimit, type NewMailbox } from './insert.ts'
 import type { MailboxEnsure } from './schemas.ts'
+import { assertMaySendOn, type MailboxValues, parseMailboxValues } from './values.ts'
 import type { MailboxRow } from './view.ts'
 
 export interface Provisioning {
@@ -30,7 +31,8 @@ export interface MailboxRequest {
   address: Address
   body: MailboxEnsure
   password: NewPassword | undefined
-  person: ReturnType<typeof parsePersonMembers>
+  person: PersonMembers
+  values: MailboxValues
   /** Where the request has the address. */
   pointer: string
 }
@@ -49,7 +51,8 @@ export function readMailboxRequest(
     refusePassword(body)
   }
   const person = parsePersonMembers(body.account ?? {}, '/account')
-  return { address, body, password: readNewPassword(body), person, pointer }
+  const values = parseMailboxValues(body)
+  return { address, body, password: readNewPassword(body), person, values, pointer }
 }
 
 /** Linking reaches an account that lies in no domain yet, so it is not for callers who are limited to some. */
@@ -90,6 +93,7 @@ export interface MailboxCreation<Made> {
 /** Creates the mailbox, with a new account or on one that exists; throws what stands against it. */
 export async function createMailbox<Made>(app: Provisioning, creation: MailboxCreation<Made>): Promise<Made> {
   const { subject, request, createAccount } = creation
+  await assertMaySendOn(app.db, subject, request.values)
   const wish: Wish = {
     address: request.address,
     pointer: request.pointer,
@@ -139,12 +143,11 @@ function onAccount(request: MailboxRequest): Attempt {
   return { mailbox, limited: false }
 }
 
-function newMailbox({ address, body, person }: MailboxRequest, account: NewMailbox['account']): NewMailbox {
+function newMailbox({ address, person, values }: MailboxRequest, account: NewMailbox['account']): NewMailbox {
   return {
     address,
-    quotaBytes: body.quota_bytes ?? null,
-    displayName: person.display_name,
-    externalId: person.external_id,
+    values,
+    person,
     account,
   }
 }

@@ -7,6 +7,7 @@ import { ProblemError, problem } from '../problems.ts'
 import type { Subject } from '../subject.ts'
 import { createMailbox, createsAccount, type MailboxRequest, type Provisioning } from './create.ts'
 import { findMailbox, lockMailbox, type MailboxTarget, updateMailbox } from './store.ts'
+import { assertMaySendOn } from './values.ts'
 import type { MailboxRow } from './view.ts'
 
 export interface Preconditions {
@@ -70,13 +71,14 @@ async function ensureExisting(
       detail: `The account is of the kind ${existing.authentication}.`,
     })
   }
+  await assertMaySendOn(db, subject, request.values)
   if (sameMembers(existing, wanted(request))) return { row: existing, created: false }
   const row = await writeMembers(db, subject, request, ifMatch)
   return row && { row, created: false }
 }
 
-function wanted({ body: { quota_bytes }, person }: MailboxRequest) {
-  return { quota_bytes, ...person }
+function wanted({ values, person }: MailboxRequest) {
+  return { ...values, ...person }
 }
 
 /**
@@ -89,13 +91,12 @@ function writeMembers(
   request: MailboxRequest,
   precondition: Precondition,
 ): Promise<MailboxRow | undefined> {
-  const { address, person, body } = request
+  const { address, person, values } = request
   const target: MailboxTarget = { key: address, visible: subject.domains, precondition }
-  const changes = body.quota_bytes === undefined ? {} : { quota_bytes: body.quota_bytes }
   return db.transaction().execute(async (tx) => {
     const account = { name: address.name, visible: subject.domains, changes: person, precondition: undefined }
     if (!(await lockMailbox(tx, target))) return undefined
     await updateAccount(tx, account)
-    return updateMailbox(tx, target, changes)
+    return updateMailbox(tx, target, values)
   })
 }

@@ -16,6 +16,7 @@ import {
 import { MailboxDeleteQuery, MailboxParams } from './parameters.ts'
 import { Mailbox, MailboxCreate, MailboxCreated, MailboxUpdate } from './schemas.ts'
 import { deleteMailbox, getMailbox, parseMailboxKey, purgeMailbox, updateMailbox } from './store.ts'
+import { assertMayLift, assertMaySendOn, parseMailboxValues } from './values.ts'
 import { type MailboxRow, toMailbox } from './view.ts'
 
 /** What can stand against a create, by POST or by PUT. */
@@ -36,6 +37,8 @@ export const creationProblems = [
   'name-taken',
   'account-exists',
   'mailbox-limit-reached',
+  'invalid-login-period',
+  'forwarding-refused',
 ] as const
 
 function toCreated({ password }: MailboxRequest) {
@@ -105,8 +108,9 @@ export const mailboxes: FastifyPluginAsyncTypebox<Provisioning> = async (app, pr
       schema: {
         operationId: 'updateMailbox',
         tags: ['mailboxes'],
-        summary: 'Change a mailbox: lock, unlock, quota',
-        description: 'JSON Merge Patch (RFC 7396). An edit that changes nothing leaves the ETag as it is.',
+        summary: 'Change a mailbox: lock, unlock, quota, forwarding, refusal, hold',
+        description:
+          'JSON Merge Patch (RFC 7396). An edit that changes nothing leaves the ETag as it is. `hold` by itself reaches a deleted mailbox too; `"hold": false` needs `mailboxes:purge` besides, and to send mail on outside the domains of the installation `forwarding:write`.',
         security: [{ bearer: ['mailboxes:write'] }],
         params: MailboxParams,
         headers: IfMatch,
@@ -114,7 +118,12 @@ export const mailboxes: FastifyPluginAsyncTypebox<Provisioning> = async (app, pr
         consumes: mergePatchTypes,
         response: {
           200: answer(Mailbox, 'The mailbox as it is now.', 'etag'),
-          ...bodyProblemResponses('mailbox-not-found', 'precondition-failed'),
+          ...bodyProblemResponses(
+            'mailbox-not-found',
+            'precondition-failed',
+            'invalid-address',
+            'forwarding-refused',
+          ),
         },
       },
     },
@@ -124,7 +133,10 @@ export const mailboxes: FastifyPluginAsyncTypebox<Provisioning> = async (app, pr
         visible: request.subject.domains,
         precondition: parseIfMatch(request),
       }
-      const row = await updateMailbox(db, target, request.body)
+      const values = parseMailboxValues(request.body)
+      assertMayLift(request.subject, values)
+      await assertMaySendOn(db, request.subject, values)
+      const row = await updateMailbox(db, target, values)
       setETag(reply, row.version)
       return toMailbox(row)
     },
@@ -138,14 +150,14 @@ export const mailboxes: FastifyPluginAsyncTypebox<Provisioning> = async (app, pr
         tags: ['mailboxes'],
         summary: 'Delete a mailbox',
         description:
-          'Nobody can log in and mail is refused from now on; the mail and the name are kept until `purge_at` (`deleted_retention_days`), and so long it can be restored. `purge=true` removes it for good.',
+          'Nobody can log in and mail is refused from now on; the mail and the name are kept until `purge_at` (`deleted_retention_days`), and so long it can be restored. `purge=true` removes it for good. One on hold is not purged, neither so nor when its time is over, until the hold is lifted.',
         security: [{ bearer: ['mailboxes:write'] }],
         params: MailboxParams,
         headers: IfMatch,
         querystring: MailboxDeleteQuery,
         response: {
           204: noContent('Deleted.'),
-          ...bodyProblemResponses('mailbox-not-found', 'precondition-failed'),
+          ...bodyProblemResponses('mailbox-not-found', 'precondition-failed', 'on-hold'),
         },
       },
     },
