@@ -55,7 +55,15 @@ describe('mail.alias of a mailbox', () => {
       'anna+shop@example.jp',
       'bob+from-anna@example.jp',
     ])
-    for (const odd of ['anna+a,evil@x.example', 'anna+a b', 'anna+"x"', 'anna+', 'anna+..x', 'anna+x.', 'anna+ä'])
+    for (const odd of [
+      'anna+a,evil@x.example',
+      'anna+a b',
+      'anna+"x"',
+      'anna+',
+      'anna+..x',
+      'anna+x.',
+      'anna+ä',
+    ])
       assert.equal((await ask('alias', `${odd}@example.jp`))[0]?.replace('+@', '@'), 'anna@example.jp', odd)
     await change('anna@example.jp', { forward_to: [] })
   })
