@@ -257,7 +257,7 @@ $$;
 -- Postfix's virtual_alias_maps: where the mail of an address goes instead. All steps are taken here, each address once,
 -- so that Postfix finds no loop however addresses are sent on to each other: what is returned is either sent on no
 -- further or keeps a copy, and then stands for itself too, where Postfix stops (virtual(5)). At most 100 addresses are
--- looked at. No row, and so the mailbox itself, where the mail would stay nowhere else.
+-- looked at. The mailbox's own copy is without the detail, or it would count as two. No row, and so the mailbox itself, where the mail would stay nowhere else.
 create function mail.alias(local_part text, domain text) returns setof text
   language plpgsql stable security definer set search_path = ''
 as $$
@@ -266,14 +266,9 @@ declare
   wanted text := mail.name_of(local_part);
   wanted_domain text := lower(domain collate "C");
   itself text := wanted || '@' || wanted_domain;
-  as_asked text := lower(local_part collate "C") || '@' || wanted_domain;
 begin
   if not exists (select from mail.sent_on(wanted, wanted_domain)) then
     return;
-  end if;
-  -- the detail stays, unless it would have to be quoted
-  if as_asked !~ '^[a-z0-9_+-]+([.][a-z0-9_+-]+)*@[a-z0-9.-]+$' then
-    as_asked := itself;
   end if;
   return query
     with recursive walk (address) as (
@@ -284,7 +279,7 @@ begin
         cross join lateral mail.sent_on(mail.name_of(split_part(w.address, '@', 1)), split_part(w.address, '@', 2))
           as t (address)
     )
-    select case w.address when itself then as_asked else w.address end
+    select w.address
     from (select walk.address from walk limit 100) as w
     where mail.stays(mail.name_of(split_part(w.address, '@', 1)), split_part(w.address, '@', 2))
     order by w.address <> itself, w.address;

@@ -49,22 +49,14 @@ describe('mail.alias of a mailbox', () => {
     assert.deepEqual(await ask('alias', 'anna@example.jp'), [])
   })
 
-  test('keeps the detail of the mailbox, unless it would have to be quoted', async () => {
+  test('has no detail but those that were given to it', async () => {
     await change('anna@example.jp', { forward_to: ['bob+from-anna@example.jp'] })
-    assert.deepEqual(await ask('alias', 'Anna+Shop@example.jp'), [
-      'anna+shop@example.jp',
-      'bob+from-anna@example.jp',
-    ])
-    for (const odd of [
-      'anna+a,evil@x.example',
-      'anna+a b',
-      'anna+"x"',
-      'anna+',
-      'anna+..x',
-      'anna+x.',
-      'anna+ä',
-    ])
-      assert.equal((await ask('alias', `${odd}@example.jp`))[0]?.replace('+@', '@'), 'anna@example.jp', odd)
+    for (const detail of ['+Shop', '+', '+a,evil@x.example', '+a b', '+"x"', '+ä'])
+      assert.deepEqual(
+        await ask('alias', `Anna${detail}@example.jp`),
+        ['anna@example.jp', 'bob+from-anna@example.jp'],
+        detail,
+      )
     await change('anna@example.jp', { forward_to: [] })
   })
 
