@@ -171,7 +171,8 @@ begin
       '*:bytes=' || q.bytes,
       case q.bytes when 0 then 'unlimited' else q.bytes || 'B' end
     from app.settings as s
-      join app.mailboxes as m on m.name = wanted and m.domain = wanted_domain
+      join app.domains as o on o.name = wanted_domain -- an alias domain's addresses are those of the other
+      join app.mailboxes as m on m.name = wanted and m.domain = coalesce(o.alias_of, o.name)
       join app.domains as d on d.name = m.domain
       cross join lateral (
         select coalesce(m.quota_bytes, d.default_quota_bytes, s.default_quota_bytes) as bytes
@@ -188,11 +189,11 @@ as $$
 declare
   wanted text := lower(domain collate "C");
 begin
-  return query select d.name from app.domains as d where d.name = wanted and d.state = 'active';
+  return query select d.name from app.domains as d where d.name = wanted and d.state = 'active' and d.accepts_mail;
 end;
 $$;
 
--- Postfix's virtual_mailbox_maps: the address, where a mailbox has it.
+-- Postfix's virtual_mailbox_maps: the address, where a mailbox has it. One in an alias domain is for mail.alias.
 create function mail.mailbox(local_part text, domain text) returns setof text
   language plpgsql stable security definer set search_path = ''
 as $$
@@ -204,39 +205,37 @@ begin
   return query
     select m.name || '@' || m.domain
     from app.mailboxes as m join app.domains as d on d.name = m.domain
-    where m.name = wanted and m.domain = wanted_domain and m.state = 'active' and d.state = 'active';
+    where m.name = wanted and m.domain = wanted_domain and m.state = 'active' and d.state = 'active' and d.accepts_mail;
 end;
 $$;
 
--- Postfix's virtual_alias_maps: where the mail of an address goes instead. RFC 5321 §4.5.1 wants postmaster of every
--- domain, RFC 2142 §2 abuse: where the domain has no such address, its postmaster_address gets them, else the server's.
+-- Postfix's virtual_alias_maps: where the mail of an address goes instead. All the way at once, so that Postfix never
+-- finds a loop and never accepts what nobody is left to get. The order of the rules: an alias domain, the mailbox or
+-- the alias; for postmaster and abuse, which RFC 5321 §4.5.1 and RFC 2142 §2 want of every domain, the
+-- postmaster_address of the domain, else the server's; the catch-all, for what never was an address here. A domain
+-- that does not accept mail yet is none of ours: what is sent to it goes outside as it is.
 create function mail.alias(local_part text, domain text) returns setof text
   language plpgsql stable security definer set search_path = ''
 as $$
 #variable_conflict use_variable
 declare
-  wanted text := mail.name_of(local_part);
   wanted_domain text := lower(domain collate "C");
+  has_mailbox boolean;
 begin
-  if wanted in ('postmaster', 'abuse') then
-    return query
-      select coalesce(d.postmaster_address, s.postmaster_address)
-      from app.domains as d cross join app.settings as s
-      where d.name = wanted_domain and d.state = 'active'
-        -- an address that stands for itself would be accepted and then bounce
-        and coalesce(d.postmaster_address, s.postmaster_address) <> wanted || '@' || wanted_domain
-        and not exists (
-          select from app.addresses as x
-            left join app.mailboxes as m on m.name = x.name and m.domain = x.domain and m.state = 'deleted'
-          where x.name = wanted and x.domain = wanted_domain and m.name is null
-        );
+  select m.name is not null into has_mailbox
+  from app.domains as d
+    left join app.mailboxes as m
+      on m.name = mail.name_of(local_part) and m.domain = d.name and m.state = 'active'
+  where d.name = wanted_domain and d.state = 'active' and d.accepts_mail;
+  if has_mailbox is false and local_part <> '' then
+    return query select * from mail.recipients(local_part, wanted_domain, false);
   end if;
 end;
 $$;
 
--- Postfix's smtpd_sender_login_maps: who may send as this envelope address. That is its own login alone; whoever gets
--- postmaster's mail by the rule above does not send as postmaster. Who may no longer log in has none either: Postfix
--- cannot end a session, but one that was open before a lock can send nothing more.
+-- Postfix's smtpd_sender_login_maps: who may send as this envelope address. That is its own login, and of an alias with
+-- send_as the logins of its targets here; a catch-all and the rule for postmaster give nobody that right. Who may no
+-- longer log in has none either: Postfix cannot end a session, but one that was open before a lock can send nothing more.
 create function mail.sender_login(local_part text, domain text) returns setof text
   language plpgsql stable security definer set search_path = ''
 as $$
@@ -246,12 +245,25 @@ declare
   wanted_domain text := lower(domain collate "C");
 begin
   return query
+    with recursive sender (name, domain) as (
+      select wanted collate "C", coalesce(d.alias_of, d.name)
+      from app.domains as d
+      where d.name = wanted_domain and d.state = 'active' and not d.locked and wanted <> ''
+      union
+      select mail.name_of(split_part(t.address, '@', 1)) collate "C", coalesce(d.alias_of, d.name)
+      from sender as s
+        join app.aliases as a on a.name = s.name and a.domain = s.domain and a.name <> '' and a.send_as
+        join app.domains as o on o.name = a.domain and o.state = 'active' and not o.locked
+        cross join lateral unnest(a.targets) as t (address)
+        join app.domains as d on d.name = split_part(t.address, '@', 2) and d.state = 'active'
+      where t.address <> all (a.forwarded)
+    )
     select m.name || '@' || m.domain
-    from app.mailboxes as m
+    from sender as s
+      join app.mailboxes as m on m.name = s.name and m.domain = s.domain
       join app.domains as d on d.name = m.domain
       join app.accounts as a on a.name = m.name
-    where m.name = wanted and m.domain = wanted_domain
-      and m.state = 'active' and d.state = 'active' and a.state = 'active'
+    where m.state = 'active' and d.state = 'active' and a.state = 'active'
       and not m.locked and not d.locked and not a.disabled;
 end;
 $$;

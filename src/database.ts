@@ -46,6 +46,9 @@ interface DomainsTable {
   postmaster_address: string | null
   mailbox_limit: number | null
   default_quota_bytes: number | null
+  accepts_mail: Generated<boolean>
+  alias_of: DomainName | null
+  is_alias: GeneratedAlways<boolean>
   purge_at: Date | null
   version: Generated<string>
   created_at: Generated<Date>
@@ -88,6 +91,19 @@ interface MailboxesTable {
   updated_at: Generated<Date>
 }
 
+interface AliasesTable {
+  /** Empty: the catch-all of its domain. */
+  name: AccountName
+  domain: DomainName
+  kind: Generated<'alias'>
+  targets: string[]
+  forwarded: Generated<string[]>
+  send_as: Generated<boolean>
+  version: Generated<string>
+  created_at: Generated<Date>
+  updated_at: Generated<Date>
+}
+
 interface IdempotencyKeysTable {
   issuer: string
   subject: string
@@ -107,6 +123,7 @@ export interface Database {
   accounts: AccountsTable
   addresses: AddressesTable
   mailboxes: MailboxesTable
+  aliases: AliasesTable
   idempotency_keys: IdempotencyKeysTable
 }
 

@@ -23,6 +23,7 @@ export const creationProblems = [
   'invalid-address',
   'invalid-name',
   'unknown-domain',
+  'alias-domain',
   'role-name-refused',
   'password-required',
   'password-not-accepted',

@@ -162,15 +162,19 @@ async function lockDomainOf(tx: Tx, target: MailboxTarget): Promise<DomainName |
   return rows[0]?.state === 'deleted' ? rows[0].name : undefined
 }
 
-/** With what other addresses it has: the aliases go when the domain goes. */
+/** With what other addresses it has: the aliases go when the domain goes, and the names that they hold are free. */
 async function removeEmptyDomain(tx: Tx, name: DomainName): Promise<void> {
   await sql`
     with d as (
       delete from app.domains as d
       where d.name = ${name} and not exists (select from app.mailboxes as m where m.domain = d.name)
       returning d.name
+    ), x as (
+      delete from app.addresses as x using d where x.domain = d.name returning x.name, x.holds_name
     )
-    delete from app.addresses as x using d where x.domain = d.name`.execute(tx)
+    delete from app.accounts as a using x where x.holds_name and a.name = x.name and a.state = 'held'`.execute(
+    tx,
+  )
 }
 
 async function refuse(db: Db, target: MailboxTarget, states: MailboxRow['state'][]): Promise<never> {
