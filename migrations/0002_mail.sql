@@ -172,7 +172,8 @@ begin
       '*:bytes=' || q.bytes,
       case q.bytes when 0 then 'unlimited' else q.bytes || 'B' end
     from app.settings as s
-      join app.mailboxes as m on m.name = wanted and m.domain = wanted_domain
+      join app.domains as o on o.name = wanted_domain -- an alias domain's addresses are those of the other
+      join app.mailboxes as m on m.name = wanted and m.domain = coalesce(o.alias_of, o.name)
       join app.domains as d on d.name = m.domain
       cross join lateral (
         select coalesce(m.quota_bytes, d.default_quota_bytes, s.default_quota_bytes) as bytes
@@ -189,11 +190,11 @@ as $$
 declare
   wanted text := lower(domain collate "C");
 begin
-  return query select d.name from app.domains as d where d.name = wanted and d.state = 'active';
+  return query select d.name from app.domains as d where d.name = wanted and d.state = 'active' and d.accepts_mail;
 end;
 $$;
 
--- Postfix's virtual_mailbox_maps: the address, where a mailbox has it.
+-- Postfix's virtual_mailbox_maps: the address, where a mailbox has it. One in an alias domain is for mail.alias.
 create function mail.mailbox(local_part text, domain text) returns setof text
   language plpgsql stable security definer set search_path = ''
 as $$
@@ -205,84 +206,35 @@ begin
   return query
     select m.name || '@' || m.domain
     from app.mailboxes as m join app.domains as d on d.name = m.domain
-    where m.name = wanted and m.domain = wanted_domain and m.state = 'active' and d.state = 'active';
+    where m.name = wanted and m.domain = wanted_domain and m.state = 'active' and d.state = 'active' and d.accepts_mail;
 end;
 $$;
 
--- Where the mail of an address is sent on to by what is set here, one step. RFC 5321 §4.5.1 wants postmaster of every
--- domain, RFC 2142 §2 abuse: where the domain has no such address, its postmaster_address gets them, else the server's.
-create function mail.sent_on(wanted text, wanted_domain text) returns setof text
-  language plpgsql stable security definer set search_path = ''
-as $$
-#variable_conflict use_variable
-begin
-  return query
-    select unnest(m.forward_to)
-    from app.mailboxes as m join app.domains as d on d.name = m.domain
-    where m.name = wanted and m.domain = wanted_domain
-      and m.state = 'active' and d.state = 'active' and m.delivery = 'accept';
-  if wanted in ('postmaster', 'abuse') then
-    return query
-      select coalesce(d.postmaster_address, s.postmaster_address)
-      from app.domains as d cross join app.settings as s
-      where d.name = wanted_domain and d.state = 'active'
-        -- an address that stands for itself would be accepted and then bounce
-        and coalesce(d.postmaster_address, s.postmaster_address) <> wanted || '@' || wanted_domain
-        and not exists (
-          select from app.addresses as x
-            left join app.mailboxes as m on m.name = x.name and m.domain = x.domain and m.state = 'deleted'
-          where x.name = wanted and x.domain = wanted_domain and m.name is null
-        );
-  end if;
-end;
-$$;
-
--- Whether mail that is sent on to an address stays there: with another server, or in a mailbox that takes it. What has
--- vanished since, or refuses mail, gets none.
-create function mail.stays(wanted text, wanted_domain text) returns boolean
-  language plpgsql stable security definer set search_path = ''
-as $$
-#variable_conflict use_variable
-begin
-  return exists (
-      select from app.mailboxes as m join app.domains as d on d.name = m.domain
-      where m.name = wanted and m.domain = wanted_domain
-        and m.state = 'active' and d.state = 'active' and m.delivery = 'accept'
-        and (m.keep_copy or m.forward_to = '{}')
-    )
-    or not exists (select from app.domains as d where d.name = wanted_domain);
-end;
-$$;
-
--- Postfix's virtual_alias_maps: where the mail of an address goes instead. All steps are taken here, each address once,
--- so that Postfix finds no loop however addresses are sent on to each other: what is returned is either sent on no
--- further or keeps a copy, and then stands for itself too, where Postfix stops (virtual(5)). At most 100 addresses are
--- looked at. The mailbox's own copy is without the detail, or it would count as two. No row, and so the mailbox itself, where the mail would stay nowhere else.
+-- Postfix's virtual_alias_maps: where the mail of an address goes instead. All the way at once, so that Postfix never
+-- finds a loop and never accepts what nobody is left to get. The order of the rules: an alias domain, the mailbox (and
+-- where it sends its mail on to) or the alias; for postmaster and abuse, which RFC 5321 §4.5.1 and RFC 2142 §2 want of
+-- every domain, the postmaster_address of the domain, else the server's; the catch-all, for what never was an address
+-- here. A domain that does not accept mail yet is none of ours: what is sent to it goes outside as it is.
+-- A mailbox that keeps a copy is among what it is sent on to, and comes first: Postfix stops there (virtual(5)). Where
+-- nobody else is left to get its mail there is no row, and the mailbox gets it.
 create function mail.alias(local_part text, domain text) returns setof text
   language plpgsql stable security definer set search_path = ''
 as $$
 #variable_conflict use_variable
 declare
-  wanted text := mail.name_of(local_part);
   wanted_domain text := lower(domain collate "C");
-  itself text := wanted || '@' || wanted_domain;
+  is_sent_on boolean;
 begin
-  if not exists (select from mail.sent_on(wanted, wanted_domain)) then
-    return;
+  select m.name is null or m.forward_to <> '{}' into is_sent_on
+  from app.domains as d
+    left join app.mailboxes as m
+      on m.name = mail.name_of(local_part) and m.domain = d.name and m.state = 'active'
+  where d.name = wanted_domain and d.state = 'active' and d.accepts_mail;
+  if is_sent_on and local_part <> '' then
+    return query
+      select r.address from mail.recipients(local_part, wanted_domain, false) as r (address)
+      order by r.address <> mail.name_of(local_part) || '@' || wanted_domain, r.address;
   end if;
-  return query
-    with recursive walk (address) as (
-      select itself
-      union
-      select t.address
-      from walk as w
-        cross join lateral mail.sent_on(mail.name_of(split_part(w.address, '@', 1)), split_part(w.address, '@', 2))
-          as t (address)
-    )
-    select w.address
-    from (select walk.address from walk limit 100) as w
-    where mail.stays(mail.name_of(split_part(w.address, '@', 1)), split_part(w.address, '@', 2))
-    order by w.address <> itself, w.address;
 end;
 $$;
 
@@ -299,15 +251,18 @@ begin
   return query
     -- RFC 3463 §3.3: X.2.1 mailbox disabled, not accepting messages
     select case m.delivery when 'refuse' then '550 5.2.1 This mailbox takes no mail' else 'OK' end
-    from app.mailboxes as m join app.domains as d on d.name = m.domain
-    where m.name = wanted and m.domain = wanted_domain and m.state = 'active' and d.state = 'active'
+    from app.domains as o -- an alias domain's addresses are those of the other
+      join app.domains as d on d.name = coalesce(o.alias_of, o.name)
+      join app.mailboxes as m on m.name = wanted and m.domain = d.name
+    where o.name = wanted_domain and o.state = 'active' and o.accepts_mail
+      and d.state = 'active' and d.accepts_mail and m.state = 'active'
       and (m.delivery = 'refuse' or (m.forward_to <> '{}' and not m.keep_copy));
 end;
 $$;
 
--- Postfix's smtpd_sender_login_maps: who may send as this envelope address. That is its own login alone; whoever gets
--- postmaster's mail by the rule above does not send as postmaster. Who may no longer log in has none either: Postfix
--- cannot end a session, but one that was open before a lock can send nothing more.
+-- Postfix's smtpd_sender_login_maps: who may send as this envelope address. That is its own login, and of an alias with
+-- send_as the logins of its targets here; a catch-all and the rule for postmaster give nobody that right. Who may no
+-- longer log in has none either: Postfix cannot end a session, but one that was open before a lock can send nothing more.
 create function mail.sender_login(local_part text, domain text) returns setof text
   language plpgsql stable security definer set search_path = ''
 as $$
@@ -317,12 +272,25 @@ declare
   wanted_domain text := lower(domain collate "C");
 begin
   return query
+    with recursive sender (name, domain) as (
+      select wanted collate "C", coalesce(d.alias_of, d.name)
+      from app.domains as d
+      where d.name = wanted_domain and d.state = 'active' and not d.locked and wanted <> ''
+      union
+      select mail.name_of(split_part(t.address, '@', 1)) collate "C", coalesce(d.alias_of, d.name)
+      from sender as s
+        join app.aliases as a on a.name = s.name and a.domain = s.domain and a.name <> '' and a.send_as
+        join app.domains as o on o.name = a.domain and o.state = 'active' and not o.locked
+        cross join lateral unnest(a.targets) as t (address)
+        join app.domains as d on d.name = split_part(t.address, '@', 2) and d.state = 'active'
+      where t.address <> all (a.forwarded)
+    )
     select m.name || '@' || m.domain
-    from app.mailboxes as m
+    from sender as s
+      join app.mailboxes as m on m.name = s.name and m.domain = s.domain
       join app.domains as d on d.name = m.domain
       join app.accounts as a on a.name = m.name
-    where m.name = wanted and m.domain = wanted_domain
-      and m.state = 'active' and d.state = 'active' and a.state = 'active'
+    where m.state = 'active' and d.state = 'active' and a.state = 'active'
       and not m.locked and not d.locked and not a.disabled
       and (a.login_from is null or a.login_from <= now()) and (a.login_until is null or now() < a.login_until);
 end;
@@ -368,16 +336,12 @@ grant execute on function
   mail.passdb(text, text, text), mail.userdb(text, text), mail.domain(text), mail.mailbox(text, text),
   mail.alias(text, text), mail.recipient_access(text, text), mail.sender_login(text, text), mail.offers_cram_md5()
   to mail_read;
-grant execute on function
-  mail.home(uuid), mail.name_of(text), mail.sent_on(text, text), mail.stays(text, text)
-  to mailwright_definer;
+grant execute on function mail.home(uuid), mail.name_of(text) to mailwright_definer;
 alter function mail.decoy(text, text, text, integer) owner to mailwright_definer;
 alter function mail.passdb(text, text, text) owner to mailwright_definer;
 alter function mail.userdb(text, text) owner to mailwright_definer;
 alter function mail.domain(text) owner to mailwright_definer;
 alter function mail.mailbox(text, text) owner to mailwright_definer;
-alter function mail.sent_on(text, text) owner to mailwright_definer;
-alter function mail.stays(text, text) owner to mailwright_definer;
 alter function mail.alias(text, text) owner to mailwright_definer;
 alter function mail.recipient_access(text, text) owner to mailwright_definer;
 alter function mail.sender_login(text, text) owner to mailwright_definer;

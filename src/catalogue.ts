@@ -47,6 +47,11 @@ export const catalogue = {
     title: 'No such account',
     help: 'The path names an account that does not exist, is deleted, or whose mailbox is not in one of the domains of your token.',
   },
+  'alias-not-found': {
+    status: 404,
+    title: 'No such alias',
+    help: 'The path names an alias that does not exist, or is not in one of the domains of your token. The catch-all of a domain is `@domain`.',
+  },
   'method-not-allowed': {
     status: 405,
     title: 'The path does not have this method',
@@ -127,6 +132,21 @@ export const catalogue = {
     status: 422,
     title: 'This kind of authentication is not available here',
     help: '`active_directory` is not available in this version. `password_file` exists only together with a mailbox.',
+  },
+  'alias-domain': {
+    status: 422,
+    title: 'The domain is an alias of another',
+    help: 'Every address of an alias domain is the address of the same name in the domain that it stands for (`alias_of`), so it has none of its own, and no domain can be an alias of it. Make the address in the other domain, or set `alias_of` to null first.',
+  },
+  'unknown-target': {
+    status: 422,
+    title: 'An address that mail is to go to does not exist',
+    help: 'A target in one of your domains has to be a mailbox or an alias that is there. Create it first, or leave it out; `errors` names it.',
+  },
+  'send-as-refused': {
+    status: 422,
+    title: 'Nobody can send as a catch-all',
+    help: 'A catch-all stands for any address of its domain, so its targets would send as anybody. Make an alias for the address that they should send as.',
   },
   'forwarding-refused': {
     status: 422,

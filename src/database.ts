@@ -46,6 +46,9 @@ interface DomainsTable {
   postmaster_address: string | null
   mailbox_limit: number | null
   default_quota_bytes: number | null
+  accepts_mail: Generated<boolean>
+  alias_of: DomainName | null
+  is_alias: GeneratedAlways<boolean>
   purge_at: Date | null
   version: Generated<string>
   created_at: Generated<Date>
@@ -85,10 +88,24 @@ interface MailboxesTable {
   locked: Generated<boolean>
   quota_bytes: number | null
   forward_to: Generated<string[]>
+  forwarded: Generated<string[]>
   keep_copy: Generated<boolean>
   delivery: Generated<'accept' | 'refuse'>
   hold: Generated<boolean>
   purge_at: Date | null
+  version: Generated<string>
+  created_at: Generated<Date>
+  updated_at: Generated<Date>
+}
+
+interface AliasesTable {
+  /** Empty: the catch-all of its domain. */
+  name: AccountName
+  domain: DomainName
+  kind: Generated<'alias'>
+  targets: string[]
+  forwarded: Generated<string[]>
+  send_as: Generated<boolean>
   version: Generated<string>
   created_at: Generated<Date>
   updated_at: Generated<Date>
@@ -113,6 +130,7 @@ export interface Database {
   accounts: AccountsTable
   addresses: AddressesTable
   mailboxes: MailboxesTable
+  aliases: AliasesTable
   idempotency_keys: IdempotencyKeysTable
 }
 

@@ -1,5 +1,5 @@
 import { sql } from 'kysely'
-import { mayTouch, requireScope } from './auth.ts'
+import { requireScope } from './auth.ts'
 import type { Db } from './database.ts'
 import type { DomainName } from './domains/name.ts'
 import { problemAt } from './problems.ts'
@@ -20,12 +20,16 @@ export async function lookUpForwardingRules(
   targets: readonly string[],
 ): Promise<ForwardingRules> {
   const wanted = [...new Set(targets.map(domainOf))]
+  // the addresses of an alias domain are those of the domain that it stands for
+  const own =
+    subject.domains === '*'
+      ? sql`true`
+      : sql`d.name = any(${subject.domains}::text[]) and coalesce(d.alias_of, d.name) = any(${subject.domains}::text[])`
   const { rows } = await sql<ForwardingRules>`
     select s.forward_allowed_domains,
-      array(select d.name from app.domains as d where d.name = any(${wanted}::text[])) as own_domains
+      array(select d.name from app.domains as d where d.name = any(${wanted}::text[]) and ${own}) as own_domains
     from app.settings as s`.execute(db)
-  const { forward_allowed_domains, own_domains } = rows[0]!
-  return { forward_allowed_domains, own_domains: own_domains.filter((name) => mayTouch(subject, name)) }
+  return rows[0]!
 }
 
 /**
@@ -36,15 +40,16 @@ export function isForwarding({ own_domains }: ForwardingRules, target: string): 
   return !own_domains.includes(domainOf(target))
 }
 
-/** `pointer` is where the request has the list of targets. */
+/** `pointer` is where the request has the list of targets; `added` are those that are judged. */
 export function assertMayForward(
   subject: Subject,
   rules: ForwardingRules,
   targets: readonly string[],
   pointer: string,
+  added = targets,
 ): void {
   for (const [i, target] of targets.entries()) {
-    if (!isForwarding(rules, target)) continue
+    if (!added.includes(target) || !isForwarding(rules, target)) continue
     requireScope(subject, 'forwarding:write')
     assertAllowed(rules, domainOf(target), `${pointer}/${i}`)
   }

@@ -22,6 +22,16 @@ export const conflicts = {
     title: 'The domain does not have as many mailboxes as expected',
     help: 'Nothing was deleted. Read the domain again, make sure that it is the one you mean, and send its current `mailbox_count` as `expect`.',
   },
+  'domain-has-addresses': {
+    status: 409,
+    title: 'The domain has addresses of its own',
+    help: 'Only a domain without mailboxes (deleted ones too) and aliases can become an alias of another. Delete and purge them first, or move them.',
+  },
+  'domain-has-alias-domains': {
+    status: 409,
+    title: 'Other domains are aliases of this one',
+    help: 'Without it their addresses would stand for nothing. Delete those domains first, or set their `alias_of` to null.',
+  },
   'mailbox-exists': {
     status: 409,
     title: 'The mailbox already exists',
@@ -41,6 +51,16 @@ export const conflicts = {
     status: 409,
     title: 'The address is an alias',
     help: 'An address is a mailbox or an alias, never both. Delete the alias first.',
+  },
+  'alias-loop': {
+    status: 409,
+    title: 'The mail would come back to the alias',
+    help: 'One of the targets is the alias itself, or an alias whose mail comes to it, directly or through others. Nothing was changed. Name the mailboxes instead.',
+  },
+  'alias-limit-reached': {
+    status: 409,
+    title: 'The mail would pass too many aliases or reach too many targets',
+    help: 'Mail passes at most 5 aliases, counted over every path through this one, and none may reach more than 1,000 targets. Name mailboxes instead of aliases, or use a mailing list.',
   },
   'name-taken': {
     status: 409,

@@ -3,6 +3,7 @@ import { allowLongStatements, type Tx } from '../database.ts'
 import { type Precondition, requireVersion } from '../etag.ts'
 import { endSessions, removeMailJobs } from '../jobs/queue.ts'
 import { problem, problemAt } from '../problems.ts'
+import { assertNoAliasDomains } from './alias-domains.ts'
 import type { DomainName } from './name.ts'
 import type { DomainDeleteQuery } from './schemas.ts'
 import { lockDomain } from './store.ts'
@@ -18,6 +19,7 @@ export async function deleteDomain(tx: Tx, deletion: DomainDeletion): Promise<vo
   await allowLongStatements(tx)
   const { version } = await lockDomain(tx, name, purge ? ['active', 'deleted'] : ['active'])
   requireVersion(deletion.precondition, version)
+  await assertNoAliasDomains(tx, name)
   const { active, deleted } = await countStates(tx, name)
   assertMeant(deletion, active)
   await assertNoneHeld(tx, name)
@@ -96,7 +98,10 @@ async function purgeDomain(tx: Tx, name: DomainName, accountsGo: boolean): Promi
     with gone as (
       delete from app.mailboxes where domain = ${name} returning name, id
     ), addresses_gone as (
-      delete from app.addresses where domain = ${name}
+      delete from app.addresses where domain = ${name} returning name, kind, holds_name
+    ), held_gone as (
+      delete from app.accounts as a using addresses_gone as x
+      where x.kind = 'alias' and x.holds_name and a.name = x.name and a.state = 'held'
     ), usage_gone as (
       delete from mail.usage as u using gone where u.username = gone.name || '@' || ${name}
     ), logins_gone as (

@@ -17,7 +17,8 @@ import {
 } from './ground.ts'
 import { insertMailbox, insertWithinLimit, type NewMailbox } from './insert.ts'
 import type { MailboxEnsure } from './schemas.ts'
-import { assertMaySendOn, type MailboxValues, parseMailboxValues } from './values.ts'
+import { withForwarded } from './sending-on.ts'
+import { type MailboxValues, parseMailboxValues } from './values.ts'
 import type { MailboxRow } from './view.ts'
 
 export interface Provisioning {
@@ -92,8 +93,9 @@ export interface MailboxCreation<Made> {
 
 /** Creates the mailbox, with a new account or on one that exists; throws what stands against it. */
 export async function createMailbox<Made>(app: Provisioning, creation: MailboxCreation<Made>): Promise<Made> {
-  const { subject, request, createAccount } = creation
-  await assertMaySendOn(app.db, subject, request.values)
+  const { subject, createAccount } = creation
+  const values = await withForwarded(app.db, subject, creation.request.values)
+  const request = { ...creation.request, values }
   const wish: Wish = {
     address: request.address,
     pointer: request.pointer,

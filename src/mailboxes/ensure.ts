@@ -6,8 +6,8 @@ import { sameMembers } from '../merge-patch.ts'
 import { ProblemError, problem } from '../problems.ts'
 import type { Subject } from '../subject.ts'
 import { createMailbox, createsAccount, type MailboxRequest, type Provisioning } from './create.ts'
+import { withForwarded } from './sending-on.ts'
 import { findMailbox, lockMailbox, type MailboxTarget, updateMailbox } from './store.ts'
-import { assertMaySendOn } from './values.ts'
 import type { MailboxRow } from './view.ts'
 
 export interface Preconditions {
@@ -71,7 +71,6 @@ async function ensureExisting(
       detail: `The account is of the kind ${existing.authentication}.`,
     })
   }
-  await assertMaySendOn(db, subject, request.values)
   if (sameMembers(existing, wanted(request))) return { row: existing, created: false }
   const row = await writeMembers(db, subject, request, ifMatch)
   return row && { row, created: false }
@@ -95,8 +94,10 @@ function writeMembers(
   const target: MailboxTarget = { key: address, visible: subject.domains, precondition }
   return db.transaction().execute(async (tx) => {
     const account = { name: address.name, visible: subject.domains, changes: person, precondition: undefined }
-    if (!(await lockMailbox(tx, target))) return undefined
+    const before = await lockMailbox(tx, target)
+    if (!before) return undefined
+    const judged = await withForwarded(tx, subject, values, before)
     await updateAccount(tx, account)
-    return updateMailbox(tx, target, values)
+    return updateMailbox(tx, target, judged)
   })
 }

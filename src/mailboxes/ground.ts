@@ -4,6 +4,7 @@ import { assertNameFits } from '../accounts/name.ts'
 import type { Mechanism } from '../accounts/verifiers.ts'
 import { mayTouch } from '../auth.ts'
 import type { Authentication, Db } from '../database.ts'
+import { aliasDomainProblem } from '../domains/alias-domains.ts'
 import type { DomainName } from '../domains/name.ts'
 import { type ProblemError, problem, problemAt } from '../problems.ts'
 import type { Subject } from '../subject.ts'
@@ -12,6 +13,7 @@ import type { Address } from './address.ts'
 /** All that decides about a create: the domain, the settings, and whoever has the name. */
 export interface Ground {
   domain: DomainName | null
+  alias_of: DomainName | null
   mailbox_limit: number | null
   mailbox_count: number | null
   authentication: Authentication
@@ -31,7 +33,7 @@ export interface Ground {
 /** One round trip, every part of it a probe of a primary key, but for the count of a domain with a limit. */
 export async function lookUpGround(db: Db, { name, domain }: Address): Promise<Ground> {
   const { rows } = await sql<Ground>`
-    select d.name as domain, d.mailbox_limit,
+    select d.name as domain, d.alias_of, d.mailbox_limit,
       case when d.mailbox_limit is not null then (
         select count(*) from app.mailboxes as c where c.domain = d.name and c.state = 'active'
       ) end as mailbox_count,
@@ -62,6 +64,7 @@ export interface Wish {
 export function assertCreatable(ground: Ground, wish: Wish, subject: Subject): void {
   const { pointer, createAccount } = wish
   if (ground.domain === null) throw unknownDomain(pointer)
+  if (ground.alias_of !== null) throw aliasDomainProblem(pointer)
   const collision = findCollision(ground, wish, subject)
   if (collision) throw collision
   if (createAccount) assertAccountCreatable(ground, wish)

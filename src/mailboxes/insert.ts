@@ -24,7 +24,7 @@ export interface NewMailbox {
 
 /**
  * One statement, one round trip: the domain, the address, the mailbox, the account and its verifiers.
- * undefined where the domain is not there or has a limit, or the account to link is not there. A taken name
+ * undefined where the domain is not there, is an alias or has a limit, or the account to link is not there. A taken name
  * is a violation of addresses_pkey, addresses_name_key, mailboxes_pkey or accounts_pkey.
  */
 export function insertMailbox(db: Db, mailbox: NewMailbox): Promise<MailboxRow | undefined> {
@@ -64,7 +64,7 @@ async function insertInto(
     with d as (
       select d.name, d.locked, d.default_quota_bytes, d.secure_password_mechanisms, d.mail_server
       from app.domains as d
-      where d.name = ${address.domain} and d.state = 'active' ${limit}
+      where d.name = ${address.domain} and d.state = 'active' and d.alias_of is null ${limit}
       for key share
     ), ${linked ? linkedAccount(mailbox) : sql``} ad as (
       insert into app.addresses (name, domain, kind, holds_name)

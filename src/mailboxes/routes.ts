@@ -15,8 +15,9 @@ import {
 } from './create.ts'
 import { MailboxDeleteQuery, MailboxParams } from './parameters.ts'
 import { Mailbox, MailboxCreate, MailboxCreated, MailboxUpdate } from './schemas.ts'
+import { updateSentOn } from './sending-on.ts'
 import { deleteMailbox, getMailbox, parseMailboxKey, purgeMailbox, updateMailbox } from './store.ts'
-import { assertMayLift, assertMaySendOn, parseMailboxValues } from './values.ts'
+import { assertMayLift, parseMailboxValues } from './values.ts'
 import { type MailboxRow, toMailbox } from './view.ts'
 
 /** What can stand against a create, by POST or by PUT. */
@@ -24,6 +25,7 @@ export const creationProblems = [
   'invalid-address',
   'invalid-name',
   'unknown-domain',
+  'alias-domain',
   'role-name-refused',
   'password-required',
   'password-not-accepted',
@@ -39,6 +41,7 @@ export const creationProblems = [
   'mailbox-limit-reached',
   'invalid-login-period',
   'forwarding-refused',
+  'unknown-target',
 ] as const
 
 function toCreated({ password }: MailboxRequest) {
@@ -123,6 +126,7 @@ export const mailboxes: FastifyPluginAsyncTypebox<Provisioning> = async (app, pr
             'precondition-failed',
             'invalid-address',
             'forwarding-refused',
+            'unknown-target',
           ),
         },
       },
@@ -135,8 +139,9 @@ export const mailboxes: FastifyPluginAsyncTypebox<Provisioning> = async (app, pr
       }
       const values = parseMailboxValues(request.body)
       assertMayLift(request.subject, values)
-      await assertMaySendOn(db, request.subject, values)
-      const row = await updateMailbox(db, target, values)
+      const row = values.forward_to
+        ? await db.transaction().execute((tx) => updateSentOn(tx, request.subject, target, values))
+        : await updateMailbox(db, target, values)
       setETag(reply, row.version)
       return toMailbox(row)
     },

@@ -56,14 +56,16 @@ export async function getMailbox(...target: Parameters<typeof findMailbox>): Pro
   throw problem('mailbox-not-found')
 }
 
+type LockedMailbox = Pick<MailboxRow, 'name' | 'state' | 'version' | 'forward_to'> & { forwarded: string[] }
+
 /** Holds the mailbox until the transaction ends; undefined where it is not in one of these states. */
 export async function lockMailbox(
   tx: Tx,
   target: Omit<MailboxTarget, 'precondition'>,
   states: MailboxRow['state'][] = ['active'],
-): Promise<Pick<MailboxRow, 'name' | 'state' | 'version'> | undefined> {
-  const { rows } = await sql<Pick<MailboxRow, 'name' | 'state' | 'version'>>`
-    select m.name, m.state, m.version from app.mailboxes as m
+): Promise<LockedMailbox | undefined> {
+  const { rows } = await sql<LockedMailbox>`
+    select m.name, m.state, m.version, m.forward_to, m.forwarded from app.mailboxes as m
     where ${isTarget(target)} and m.state = any(${states}::text[])
     for update`.execute(tx)
   return rows[0]
@@ -76,6 +78,7 @@ export async function updateMailbox(
   changes: MailboxValues,
 ): Promise<MailboxRow> {
   const given = givenColumns(changes)
+  const shown = given.filter(({ name }) => name !== 'forwarded') // what nobody sees makes no new version
   const states = statesFor(changes)
   if (given.length === 0) return unchanged(db, target, states)
   const ended = sql<string>`m.name || '@' || m.domain`
@@ -86,7 +89,7 @@ export async function updateMailbox(
         version = gen_random_uuid(), updated_at = now()
       where ${isTarget(target)} and m.state = any(${states}::text[]) and ${hasVersion(target.precondition)}
         and (${sql.join(
-          given.map(({ old, value }) => sql`${old} is distinct from ${value}`),
+          shown.map(({ old, value }) => sql`${old} is distinct from ${value}`),
           sql` or `,
         )})
       returning ${writtenColumns}
@@ -173,15 +176,19 @@ async function lockDomainOf(tx: Tx, target: MailboxTarget): Promise<DomainName |
   return rows[0]?.state === 'deleted' ? rows[0].name : undefined
 }
 
-/** With what other addresses it has: the aliases go when the domain goes. */
+/** With what other addresses it has: the aliases go when the domain goes, and the names that they hold are free. */
 async function removeEmptyDomain(tx: Tx, name: DomainName): Promise<void> {
   await sql`
     with d as (
       delete from app.domains as d
       where d.name = ${name} and not exists (select from app.mailboxes as m where m.domain = d.name)
       returning d.name
+    ), x as (
+      delete from app.addresses as x using d where x.domain = d.name returning x.name, x.holds_name
     )
-    delete from app.addresses as x using d where x.domain = d.name`.execute(tx)
+    delete from app.accounts as a using x where x.holds_name and a.name = x.name and a.state = 'held'`.execute(
+    tx,
+  )
 }
 
 async function refuse(db: Db, target: MailboxTarget, states: MailboxRow['state'][]): Promise<never> {

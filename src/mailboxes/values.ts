@@ -1,7 +1,5 @@
 import { type RawBuilder, sql } from 'kysely'
 import { requireScope } from '../auth.ts'
-import type { Db } from '../database.ts'
-import { assertMayForward, lookUpForwardingRules } from '../forwarding.ts'
 import type { Subject } from '../subject.ts'
 import { parseDestination } from './address.ts'
 import type { MailboxUpdate } from './schemas.ts'
@@ -11,6 +9,8 @@ export interface MailboxValues {
   locked?: boolean
   quota_bytes?: number | null
   forward_to?: string[]
+  /** Goes with forward_to: those of them that may be outside. */
+  forwarded?: string[]
   keep_copy?: boolean
   delivery?: 'accept' | 'refuse'
   hold?: boolean
@@ -38,21 +38,11 @@ export function assertMayLift(subject: Subject, { hold }: MailboxValues): void {
   if (hold === false) requireScope(subject, 'mailboxes:purge')
 }
 
-/** Whether the mail may be sent on to where it is told to. */
-export async function assertMaySendOn(
-  db: Db,
-  subject: Subject,
-  { forward_to }: MailboxValues,
-): Promise<void> {
-  if (forward_to === undefined || forward_to.length === 0) return
-  const rules = await lookUpForwardingRules(db, subject, forward_to)
-  assertMayForward(subject, rules, forward_to, '/forward_to')
-}
-
 const types = {
   locked: sql`boolean`,
   quota_bytes: sql`bigint`,
   forward_to: sql`text[]`,
+  forwarded: sql`text[]`,
   keep_copy: sql`boolean`,
   delivery: sql`text`,
   hold: sql`boolean`,
@@ -62,6 +52,7 @@ const types = {
 export function givenColumns(values: MailboxValues) {
   const given = (Object.keys(types) as (keyof MailboxValues)[]).filter((name) => values[name] !== undefined)
   return given.map((name) => ({
+    name,
     column: sql.raw(name),
     old: sql.ref(`m.${name}`),
     value: sql`${values[name]}::${types[name]}`,

@@ -61,13 +61,18 @@ describe('mail.alias of a mailbox', () => {
   })
 
   test('leaves out who has vanished, is deleted or refuses mail; where none is left, the mailbox keeps it', async () => {
-    await create('gone@example.jp')
-    await create('shut@example.jp', { delivery: 'refuse' })
-    await admin.delete('/v1/mailboxes/gone@example.jp')
-    const lost = ['gone@example.jp', 'shut@example.jp', 'never@example.jp']
+    const lost = ['gone@example.jp', 'purged@example.jp', 'shut@example.jp', 'left@moved.jp']
+    await admin.post('/v1/domains', { name: 'moved.jp' })
+    for (const address of lost) await create(address)
     await change('anna@example.jp', { forward_to: [...lost, 'bob@example.jp'], keep_copy: false })
+    assert.deepEqual(await ask('alias', 'anna@example.jp'), [...lost, 'bob@example.jp'].sort())
+    await change('shut@example.jp', { delivery: 'refuse' })
+    await admin.delete('/v1/mailboxes/gone@example.jp')
+    await admin.delete('/v1/mailboxes/purged@example.jp?purge=true')
+    // what was an address here is none of another server's when the domain is
+    await admin.delete('/v1/domains/moved.jp?mailboxes=delete&expect=1&purge=true')
     assert.deepEqual(await ask('alias', 'anna@example.jp'), ['bob@example.jp'])
-    await change('anna@example.jp', { forward_to: lost })
+    await change('anna@example.jp', { forward_to: lost }) // what is not new is not judged
     assert.deepEqual(await ask('alias', 'anna@example.jp'), [])
     await change('anna@example.jp', { forward_to: [], keep_copy: true })
   })
@@ -89,14 +94,69 @@ describe('mail.alias of a mailbox', () => {
   })
 
   test('ends where postmaster’s mail and a mailbox are sent on to each other', async () => {
+    await create('postmaster@other.jp')
     await admin.patch('/v1/domains/other.jp', { postmaster_address: 'bob@example.jp' })
     await change('bob@example.jp', { forward_to: ['postmaster@other.jp'], keep_copy: false })
+    assert.deepEqual(await ask('alias', 'bob@example.jp'), ['postmaster@other.jp'])
+    await admin.delete('/v1/mailboxes/postmaster@other.jp?purge=true')
     assert.deepEqual(await ask('alias', 'bob@example.jp'), [])
     assert.deepEqual(await ask('alias', 'postmaster@other.jp'), [], 'then nobody gets it')
     await change('bob@example.jp', { keep_copy: true })
     assert.deepEqual(await ask('alias', 'postmaster@other.jp'), ['bob@example.jp'])
     await change('bob@example.jp', { forward_to: [] })
     await admin.patch('/v1/domains/other.jp', { postmaster_address: null })
+  })
+})
+
+describe('aliases and alias domains', () => {
+  before(async () => {
+    await admin.post('/v1/domains', { name: 'alias.jp', alias_of: 'example.jp' })
+    await create('dora@example.jp', { forward_to: ['bob@example.jp'] })
+    await create('emil@example.jp')
+    const alias = { address: 'team@example.jp', targets: ['dora@example.jp', 'emil@example.jp'] }
+    assert.equal(outcome(await admin.post('/v1/aliases', alias)), '201')
+  })
+
+  test('lead to what a mailbox sends on to', async () => {
+    assert.deepEqual(await ask('alias', 'team@alias.jp'), [
+      'bob@example.jp',
+      'dora@example.jp',
+      'emil@example.jp',
+    ])
+    assert.deepEqual(await ask('alias', 'dora+x@alias.jp'), ['bob@example.jp', 'dora@example.jp'])
+    assert.deepEqual(await ask('alias', 'dora@example.jp'), ['dora@example.jp', 'bob@example.jp'])
+  })
+
+  test('lead to no mailbox that takes no mail, and are unknown where none else is left', async () => {
+    await change('dora@example.jp', { delivery: 'refuse' })
+    assert.deepEqual(await ask('alias', 'team@example.jp'), ['emil@example.jp'])
+    assert.match((await ask('recipient_access', 'dora@alias.jp'))[0] ?? '', /^550 5\.2\.1 /)
+    assert.deepEqual(await ask('recipient_access', 'team@example.jp'), [])
+    await change('emil@example.jp', { delivery: 'refuse' })
+    assert.deepEqual(await ask('alias', 'team@example.jp'), [])
+    assert.deepEqual(await ask('mailbox', 'team@example.jp'), [])
+    const { broken_targets } = (await admin.get('/v1/aliases/team@example.jp')).body
+    assert.deepEqual(broken_targets, ['dora@example.jp', 'emil@example.jp'])
+    for (const name of ['dora', 'emil']) await change(`${name}@example.jp`, { delivery: 'accept' })
+  })
+
+  test('end where an alias and a mailbox are sent on to each other', async () => {
+    await change('emil@example.jp', { forward_to: ['team@alias.jp'], keep_copy: false })
+    const others = ['bob@example.jp', 'dora@example.jp']
+    assert.deepEqual(await ask('alias', 'emil@example.jp'), others)
+    assert.deepEqual(await ask('alias', 'team@example.jp'), others)
+    await change('dora@example.jp', { forward_to: ['emil@example.jp'], keep_copy: false })
+    for (const name of ['emil', 'dora']) assert.deepEqual(await ask('alias', `${name}@example.jp`), [])
+  })
+
+  test('are asked of nobody while the domain does not accept mail: it goes elsewhere', async () => {
+    await change('dora@example.jp', { delivery: 'refuse' })
+    await admin.patch('/v1/domains/example.jp', { accepts_mail: false })
+    for (const name of ['dora@example.jp', 'dora@alias.jp', 'emil@example.jp'])
+      assert.deepEqual(await ask('recipient_access', name), [], name)
+    assert.deepEqual(await ask('alias', 'emil@example.jp'), [])
+    await admin.patch('/v1/domains/example.jp', { accepts_mail: true })
+    assert.match((await ask('recipient_access', 'dora@alias.jp'))[0] ?? '', /^550 /)
   })
 })
 
@@ -167,6 +227,8 @@ describe('however mailboxes send on to each other', () => {
   const toAddress = (name: string) => `${name}@example.jp`
   const places = [...names.map(toAddress), 'out@elsewhere.example', 'never@example.jp']
 
+  const isOutside = (address: string) => address.endsWith('@elsewhere.example')
+
   interface Node {
     to: string[]
     keeps: boolean
@@ -190,8 +252,8 @@ describe('however mailboxes send on to each other', () => {
   async function write(graph: Graph): Promise<void> {
     for (const [address, { to, keeps, refuses }] of graph)
       await service.admin.query(
-        'update app.mailboxes set forward_to = $2, keep_copy = $3, delivery = $4 where name = $1',
-        [address.split('@')[0], to, keeps, refuses ? 'refuse' : 'accept'],
+        `update app.mailboxes set forward_to = $2, forwarded = $3, keep_copy = $4, delivery = $5 where name = $1`,
+        [address.split('@')[0], to, to.filter(isOutside), keeps, refuses ? 'refuse' : 'accept'],
       )
   }
 
@@ -204,7 +266,7 @@ describe('however mailboxes send on to each other', () => {
     }
     const stays = (address: string) => {
       const here = graph.get(address)
-      if (!here) return address.endsWith('elsewhere.example')
+      if (!here) return isOutside(address)
       return !here.refuses && (here.keeps || here.to.length === 0)
     }
     const last = [...seen].filter(stays)

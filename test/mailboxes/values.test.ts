@@ -12,6 +12,8 @@ before(async () => {
   await admin.patch('/v1/server', { scram_iterations: 4096 })
   for (const name of ['example.jp', 'own.jp', 'foreign.jp', 'gone.jp'])
     await admin.post('/v1/domains', { name })
+  for (const address of ['boss@own.jp', 'chief@foreign.jp'])
+    await admin.post('/v1/mailboxes', { address, generate_password: true })
 })
 
 let people = 0
@@ -135,7 +137,7 @@ describe('to send mail on', () => {
     const writer = await service.as({ scopes })
     const { path } = await newMailbox()
     for (const send of [writer.patch, writer.put]) {
-      assert.equal(outcome(await send(path, { forward_to: ['boss@foreign.jp'] })), '200')
+      assert.equal(outcome(await send(path, { forward_to: ['chief@foreign.jp'] })), '200')
       assert.equal(
         outcome(await send(path, { forward_to: ['boss@own.jp', outside] })),
         '403 insufficient-scope',
@@ -144,7 +146,7 @@ describe('to send mail on', () => {
     const body = { address: 'never2@own.jp', generate_password: true, forward_to: [outside] }
     assert.equal(outcome(await writer.post('/v1/mailboxes', body)), '403 insufficient-scope')
     assert.equal((await admin.get('/v1/mailboxes/never2@own.jp')).status, 404)
-    assert.deepEqual((await admin.get(path)).body.forward_to, ['boss@foreign.jp'])
+    assert.deepEqual((await admin.get(path)).body.forward_to, ['chief@foreign.jp'])
     const forwarder = await service.as({ scopes: forwarding })
     assert.equal(outcome(await forwarder.patch(path, { forward_to: [outside] })), '200')
     assert.equal(outcome(await writer.patch(path, { forward_to: [] })), '200', 'to end it takes no scope')
@@ -159,15 +161,63 @@ describe('to send mail on', () => {
     assert.equal(outcome(await admin.put(path, { forward_to: [outside] })), '422 forwarding-refused')
     const body = { address: 'never3@own.jp', generate_password: true, forward_to: [outside] }
     assert.equal(outcome(await admin.post('/v1/mailboxes', body)), '422 forwarding-refused')
-    assert.equal(outcome(await admin.patch(path, { forward_to: ['x@partner.example', 'y@own.jp'] })), '200')
+    assert.equal(
+      outcome(await admin.patch(path, { forward_to: ['x@partner.example', 'boss@own.jp'] })),
+      '200',
+    )
     await admin.patch('/v1/server', { forward_allowed_domains: null })
     assert.equal(outcome(await admin.patch(path, { forward_to: [outside] })), '200')
+  })
+
+  test('takes addresses of the caller’s domains only that are there', async () => {
+    const { path } = await newMailbox()
+    for (const target of ['nobody@own.jp', 'nobody+x@own.jp', 'person0@gone.jp']) {
+      const refused = await admin.patch(path, { forward_to: ['boss@own.jp', target] })
+      assert.equal(outcome(refused), '422 unknown-target', target)
+      assert.equal(refused.body.errors[0].pointer, '/forward_to/1')
+      assert.equal(outcome(await admin.put(path, { forward_to: [target] })), '422 unknown-target')
+      const body = { address: 'never4@own.jp', generate_password: true, forward_to: [target] }
+      assert.equal(outcome(await admin.post('/v1/mailboxes', body)), '422 unknown-target')
+    }
+    assert.equal(outcome(await admin.patch(path, { forward_to: ['boss+leaver@own.jp'] })), '200')
+  })
+
+  test('judges what is added and not what is there, so that the same again and less need no right', async () => {
+    const { address: leaving } = await newMailbox()
+    const { path } = await newMailbox({ forward_to: [outside, leaving, 'boss@own.jp'] })
+    await admin.delete(`/v1/mailboxes/${leaving}`)
+    const writer = await service.as({ scopes })
+    for (const send of [writer.patch, writer.put]) {
+      assert.equal(outcome(await send(path, { forward_to: [outside, leaving, 'boss@own.jp'] })), '200')
+      assert.equal(outcome(await send(path, { forward_to: [outside, leaving] })), '200')
+      assert.equal(outcome(await send(path, { forward_to: [outside, leaving, 'boss@own.jp'] })), '200')
+      const more = await send(path, { forward_to: [leaving, outside, 'other@elsewhere.example'] })
+      assert.equal(outcome(more), '403 insufficient-scope')
+    }
+    assert.equal(outcome(await writer.patch(path, { forward_to: [leaving] })), '200')
+    assert.equal(
+      outcome(await writer.patch(path, { forward_to: [leaving, outside] })),
+      '403 insufficient-scope',
+    )
+  })
+
+  test('two that add at once are judged one after the other', async () => {
+    const { path } = await newMailbox({ forward_to: [outside] })
+    const writer = await service.as({ scopes })
+    const [removed, kept] = await Promise.all([
+      admin.patch(path, { forward_to: [] }),
+      writer.patch(path, { forward_to: [outside, 'boss@own.jp'] }),
+    ])
+    assert.equal(outcome(removed), '200')
+    const { forward_to } = (await admin.get(path)).body
+    if (outcome(kept) === '200') assert.deepEqual(forward_to, [])
+    else assert.deepEqual([outcome(kept), forward_to], ['403 insufficient-scope', []])
   })
 
   test('a limited caller is told nothing of other domains: they are all outside', async () => {
     await newMailbox({}, 'foreign.jp')
     const { path } = await newMailbox()
-    const targets = ['there@foreign.jp', 'nobody@foreign.jp', 'nobody@nothing.jp']
+    const targets = ['chief@foreign.jp', 'nobody@foreign.jp', 'nobody@nothing.jp']
     const limited = await service.as({ scopes, domains: ['own.jp'] })
     const forwarder = await service.as({ scopes: forwarding, domains: ['own.jp'] })
     for (const target of targets) {
