@@ -28,6 +28,11 @@ create function app.are_mechanisms(value text[]) returns boolean
   return value <@ array['SCRAM-SHA-256', 'CRAM-MD5'] and array_position(value, null) is null
     and cardinality(value) = (select count(distinct mechanism) from unnest(value) as t(mechanism));
 
+create function app.are_domain_names(value text[]) returns boolean
+  language sql immutable parallel safe
+  return cardinality(value) <= 1000 and array_position(value, null) is null
+    and not exists (select from unnest(value) as t (name) where not app.is_domain_name(name));
+
 -- One row: the settings of the installation. null = nobody has set it, where a default is named.
 create table app.settings (
   singleton boolean not null default true,
@@ -45,6 +50,7 @@ create table app.settings (
   local_name_max_length integer not null default 20,
   default_quota_bytes bigint not null default 0,           -- 0: unlimited
   deleted_retention_days integer not null default 30,
+  forward_allowed_domains text[],            -- where mail may be sent on to outside; null: anywhere
   version uuid not null default gen_random_uuid(),
   updated_at timestamptz not null default now(),
   constraint settings_pkey primary key (singleton),
@@ -59,7 +65,8 @@ create table app.settings (
   constraint settings_scram_iterations_check check (scram_iterations between 4096 and 1000000),
   constraint settings_local_name_max_length_check check (local_name_max_length between 1 and 64),
   constraint settings_default_quota_bytes_check check (default_quota_bytes between 0 and 9007199254740991),
-  constraint settings_deleted_retention_days_check check (deleted_retention_days between 0 and 3650)
+  constraint settings_deleted_retention_days_check check (deleted_retention_days between 0 and 3650),
+  constraint settings_forward_allowed_domains_check check (app.are_domain_names(forward_allowed_domains))
 );
 insert into app.settings default values;
 
@@ -75,6 +82,10 @@ create table app.domains (
   postmaster_address text,
   mailbox_limit integer,                     -- active mailboxes; null: no limit
   default_quota_bytes bigint,                -- null: the server's, 0: unlimited
+  accepts_mail boolean not null default true, -- false: Postfix does not take its mail yet; logins work
+  alias_of text collate "C",                 -- every address here is the one of that domain; null: it has its own
+  is_alias boolean not null generated always as (alias_of is not null) stored,
+  target_is_alias boolean generated always as (case when alias_of is not null then false end) stored,
   purge_at timestamptz,
   version uuid not null default gen_random_uuid(),
   created_at timestamptz not null default now(),
@@ -88,8 +99,12 @@ create table app.domains (
   constraint domains_mail_server_check check (length(mail_server) between 1 and 253),
   constraint domains_postmaster_address_check check (length(postmaster_address) between 3 and 254),
   constraint domains_mailbox_limit_check check (mailbox_limit >= 0),
-  constraint domains_default_quota_bytes_check check (default_quota_bytes between 0 and 9007199254740991)
+  constraint domains_default_quota_bytes_check check (default_quota_bytes between 0 and 9007199254740991),
+  constraint domains_alias_key unique (name, is_alias),
+  -- no chains, and none of itself: what an alias stands for is no alias
+  constraint domains_alias_of_fkey foreign key (alias_of, target_is_alias) references app.domains (name, is_alias)
 );
+create index domains_alias_of_idx on app.domains (alias_of) where alias_of is not null;
 
 -- Who logs in. It may exist without a mailbox, never the other way round. `deleted` = went with its deleted
 -- mailbox and comes back with it; `held` = a name left by a rename, that nobody may take while its alias lives.
@@ -99,6 +114,8 @@ create table app.accounts (
   authentication text not null,
   mechanisms text[] not null default '{}',   -- challenge-response mechanisms it has a verifier for
   disabled boolean not null default false,
+  login_from timestamptz,                    -- logins work from then on; null: since ever
+  login_until timestamptz,                   -- and before then; null: for ever
   display_name text,
   external_id text,                          -- the caller's own key; two companies may both have a 1001
   password_set_at timestamptz,
@@ -111,25 +128,30 @@ create table app.accounts (
   constraint accounts_authentication_check check (authentication in ('local', 'password_file', 'active_directory')),
   constraint accounts_mechanisms_check check (app.are_mechanisms(mechanisms)),
   constraint accounts_password_file_check check (authentication <> 'password_file' or mechanisms = '{}'),
+  constraint accounts_login_period_check check (login_from < login_until),
   constraint accounts_display_name_check check (length(display_name) <= 200),
   constraint accounts_external_id_check check (length(external_id) <= 200)
 );
 create index accounts_external_id_idx on app.accounts (external_id, name) where external_id is not null;
 
--- Every address that exists in any state. A name belongs to one mailbox in the whole installation because
+-- Every address that exists in any state; the name of a domain's catch-all is empty. A name belongs to one mailbox in the whole installation because
 -- only one row of a name can hold it; an ordinary alias does not hold its local part.
 create table app.addresses (
   name text collate "C" not null,
   domain text collate "C" not null,
   kind text not null,
   holds_name boolean not null,
+  domain_is_alias boolean not null default false,
   constraint addresses_pkey primary key (name, domain),
   constraint addresses_kind_key unique (name, domain, kind),
   constraint addresses_kind_check check (kind in ('mailbox', 'alias')),
   constraint addresses_holds_name_check check (kind <> 'mailbox' or holds_name),
   -- RFC 5321 §4.5.3.1.3: a path has 256 octets with its angle brackets
   constraint addresses_length_check check (length(name) + 1 + length(domain) <= 254),
-  constraint addresses_domain_fkey foreign key (domain) references app.domains (name)
+  constraint addresses_catch_all_check check (name <> '' or not holds_name),
+  -- an alias domain has no addresses of its own, and what has some cannot become one
+  constraint addresses_domain_is_alias_check check (not domain_is_alias),
+  constraint addresses_domain_fkey foreign key (domain, domain_is_alias) references app.domains (name, is_alias)
 );
 create unique index addresses_name_key on app.addresses (name) where holds_name;
 -- with the name, so that the look-up of one address never reads all of a domain, however old the statistics are
@@ -146,6 +168,11 @@ create table app.mailboxes (
   deleted_with_domain boolean not null default false,
   locked boolean not null default false,
   quota_bytes bigint,                        -- null: the domain's, 0: unlimited
+  forward_to text[] not null default '{}',   -- addresses that its mail is sent on to
+  forwarded text[] not null default '{}',    -- those of them that may be outside; the others stand for an address here
+  keep_copy boolean not null default true,   -- whether mail that is sent on is put into the mailbox too
+  delivery text not null default 'accept',   -- 'refuse': mail for it is refused
+  hold boolean not null default false,       -- nothing purges it
   purge_at timestamptz,
   version uuid not null default gen_random_uuid(),
   created_at timestamptz not null default now(),
@@ -157,6 +184,10 @@ create table app.mailboxes (
   constraint mailboxes_purge_at_check check ((state = 'deleted') = (purge_at is not null)),
   constraint mailboxes_deleted_with_domain_check check (state = 'deleted' or not deleted_with_domain),
   constraint mailboxes_quota_bytes_check check (quota_bytes between 0 and 9007199254740991),
+  constraint mailboxes_forward_to_check
+    check (cardinality(forward_to) <= 10 and array_position(forward_to, null) is null),
+  constraint mailboxes_forwarded_check check (forwarded <@ forward_to),
+  constraint mailboxes_delivery_check check (delivery in ('accept', 'refuse')),
   constraint mailboxes_address_fkey foreign key (name, domain, kind) references app.addresses (name, domain, kind),
   -- deferred: the parts of one statement may run in any order
   constraint mailboxes_account_fkey foreign key (name) references app.accounts (name) deferrable initially deferred
@@ -165,7 +196,8 @@ create index mailboxes_domain_idx on app.mailboxes (domain, name) where state = 
 create index mailboxes_deleted_idx on app.mailboxes (domain, name) where state = 'deleted';
 create index mailboxes_locked_idx on app.mailboxes (name) where locked;
 create index mailboxes_updated_at_idx on app.mailboxes (updated_at);
-create index mailboxes_purge_at_idx on app.mailboxes (purge_at) where state = 'deleted';
+create index mailboxes_hold_idx on app.mailboxes (domain, name) where hold;
+create index mailboxes_purge_at_idx on app.mailboxes (purge_at) where state = 'deleted' and not hold;
 
 -- What a password is checked against, one row a mechanism. The service writes it blindly and cannot read it.
 create table app.verifiers (

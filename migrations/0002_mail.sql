@@ -88,7 +88,7 @@ create function mail.name_of(local_part text) returns text
   return lower(split_part(local_part, '+', 1) collate "C");
 
 -- Dovecot's password query: always one row, the verifier that fits the mechanism or a decoy; none for a mechanism
--- that is not ours. The full address is accepted with every mechanism, the bare name with challenge-response only.
+-- that is not ours. Who may log in from or until a moment is judged by the clock here, so that no program has to run then. The full address is accepted with every mechanism, the bare name with challenge-response only.
 -- Both log in as the full address.
 create function mail.passdb(login text, mechanism text, service text)
   returns table (
@@ -125,6 +125,7 @@ begin
     v.verifier is not null
       and m.state = 'active' and d.state = 'active' and a.state = 'active'
       and not m.locked and not d.locked and not a.disabled
+      and (a.login_from is null or a.login_from <= now()) and (a.login_until is null or now() < a.login_until)
       and case when kind = 'ARGON2ID'
         then not s.require_secure_password and wanted_domain = m.domain
         else (wanted_domain is null or wanted_domain = m.domain)
@@ -171,7 +172,8 @@ begin
       '*:bytes=' || q.bytes,
       case q.bytes when 0 then 'unlimited' else q.bytes || 'B' end
     from app.settings as s
-      join app.mailboxes as m on m.name = wanted and m.domain = wanted_domain
+      join app.domains as o on o.name = wanted_domain -- an alias domain's addresses are those of the other
+      join app.mailboxes as m on m.name = wanted and m.domain = coalesce(o.alias_of, o.name)
       join app.domains as d on d.name = m.domain
       cross join lateral (
         select coalesce(m.quota_bytes, d.default_quota_bytes, s.default_quota_bytes) as bytes
@@ -188,11 +190,11 @@ as $$
 declare
   wanted text := lower(domain collate "C");
 begin
-  return query select d.name from app.domains as d where d.name = wanted and d.state = 'active';
+  return query select d.name from app.domains as d where d.name = wanted and d.state = 'active' and d.accepts_mail;
 end;
 $$;
 
--- Postfix's virtual_mailbox_maps: the address, where a mailbox has it.
+-- Postfix's virtual_mailbox_maps: the address, where a mailbox has it. One in an alias domain is for mail.alias.
 create function mail.mailbox(local_part text, domain text) returns setof text
   language plpgsql stable security definer set search_path = ''
 as $$
@@ -204,13 +206,41 @@ begin
   return query
     select m.name || '@' || m.domain
     from app.mailboxes as m join app.domains as d on d.name = m.domain
-    where m.name = wanted and m.domain = wanted_domain and m.state = 'active' and d.state = 'active';
+    where m.name = wanted and m.domain = wanted_domain and m.state = 'active' and d.state = 'active' and d.accepts_mail;
 end;
 $$;
 
--- Postfix's virtual_alias_maps: where the mail of an address goes instead. RFC 5321 §4.5.1 wants postmaster of every
--- domain, RFC 2142 §2 abuse: where the domain has no such address, its postmaster_address gets them, else the server's.
+-- Postfix's virtual_alias_maps: where the mail of an address goes instead. All the way at once, so that Postfix never
+-- finds a loop and never accepts what nobody is left to get. The order of the rules: an alias domain, the mailbox (and
+-- where it sends its mail on to) or the alias; for postmaster and abuse, which RFC 5321 §4.5.1 and RFC 2142 §2 want of
+-- every domain, the postmaster_address of the domain, else the server's; the catch-all, for what never was an address
+-- here. A domain that does not accept mail yet is none of ours: what is sent to it goes outside as it is.
+-- A mailbox that keeps a copy is among what it is sent on to, and comes first: Postfix stops there (virtual(5)). Where
+-- nobody else is left to get its mail there is no row, and the mailbox gets it.
 create function mail.alias(local_part text, domain text) returns setof text
+  language plpgsql stable security definer set search_path = ''
+as $$
+#variable_conflict use_variable
+declare
+  wanted_domain text := lower(domain collate "C");
+  is_sent_on boolean;
+begin
+  select m.name is null or m.forward_to <> '{}' into is_sent_on
+  from app.domains as d
+    left join app.mailboxes as m
+      on m.name = mail.name_of(local_part) and m.domain = d.name and m.state = 'active'
+  where d.name = wanted_domain and d.state = 'active' and d.accepts_mail;
+  if is_sent_on and local_part <> '' then
+    return query
+      select r.address from mail.recipients(local_part, wanted_domain, false) as r (address)
+      order by r.address <> mail.name_of(local_part) || '@' || wanted_domain, r.address;
+  end if;
+end;
+$$;
+
+-- Postfix's check_recipient_access: what is said to mail for a mailbox that refuses it, with and without a login. A
+-- mailbox that sends all on is taken however full it is itself.
+create function mail.recipient_access(local_part text, domain text) returns setof text
   language plpgsql stable security definer set search_path = ''
 as $$
 #variable_conflict use_variable
@@ -218,25 +248,21 @@ declare
   wanted text := mail.name_of(local_part);
   wanted_domain text := lower(domain collate "C");
 begin
-  if wanted in ('postmaster', 'abuse') then
-    return query
-      select coalesce(d.postmaster_address, s.postmaster_address)
-      from app.domains as d cross join app.settings as s
-      where d.name = wanted_domain and d.state = 'active'
-        -- an address that stands for itself would be accepted and then bounce
-        and coalesce(d.postmaster_address, s.postmaster_address) <> wanted || '@' || wanted_domain
-        and not exists (
-          select from app.addresses as x
-            left join app.mailboxes as m on m.name = x.name and m.domain = x.domain and m.state = 'deleted'
-          where x.name = wanted and x.domain = wanted_domain and m.name is null
-        );
-  end if;
+  return query
+    -- RFC 3463 §3.3: X.2.1 mailbox disabled, not accepting messages
+    select case m.delivery when 'refuse' then '550 5.2.1 This mailbox takes no mail' else 'OK' end
+    from app.domains as o -- an alias domain's addresses are those of the other
+      join app.domains as d on d.name = coalesce(o.alias_of, o.name)
+      join app.mailboxes as m on m.name = wanted and m.domain = d.name
+    where o.name = wanted_domain and o.state = 'active' and o.accepts_mail
+      and d.state = 'active' and d.accepts_mail and m.state = 'active'
+      and (m.delivery = 'refuse' or (m.forward_to <> '{}' and not m.keep_copy));
 end;
 $$;
 
--- Postfix's smtpd_sender_login_maps: who may send as this envelope address. That is its own login alone; whoever gets
--- postmaster's mail by the rule above does not send as postmaster. Who may no longer log in has none either: Postfix
--- cannot end a session, but one that was open before a lock can send nothing more.
+-- Postfix's smtpd_sender_login_maps: who may send as this envelope address. That is its own login, and of an alias with
+-- send_as the logins of its targets here; a catch-all and the rule for postmaster give nobody that right. Who may no
+-- longer log in has none either: Postfix cannot end a session, but one that was open before a lock can send nothing more.
 create function mail.sender_login(local_part text, domain text) returns setof text
   language plpgsql stable security definer set search_path = ''
 as $$
@@ -246,13 +272,27 @@ declare
   wanted_domain text := lower(domain collate "C");
 begin
   return query
+    with recursive sender (name, domain) as (
+      select wanted collate "C", coalesce(d.alias_of, d.name)
+      from app.domains as d
+      where d.name = wanted_domain and d.state = 'active' and not d.locked and wanted <> ''
+      union
+      select mail.name_of(split_part(t.address, '@', 1)) collate "C", coalesce(d.alias_of, d.name)
+      from sender as s
+        join app.aliases as a on a.name = s.name and a.domain = s.domain and a.name <> '' and a.send_as
+        join app.domains as o on o.name = a.domain and o.state = 'active' and not o.locked
+        cross join lateral unnest(a.targets) as t (address)
+        join app.domains as d on d.name = split_part(t.address, '@', 2) and d.state = 'active'
+      where t.address <> all (a.forwarded)
+    )
     select m.name || '@' || m.domain
-    from app.mailboxes as m
+    from sender as s
+      join app.mailboxes as m on m.name = s.name and m.domain = s.domain
       join app.domains as d on d.name = m.domain
       join app.accounts as a on a.name = m.name
-    where m.name = wanted and m.domain = wanted_domain
-      and m.state = 'active' and d.state = 'active' and a.state = 'active'
-      and not m.locked and not d.locked and not a.disabled;
+    where m.state = 'active' and d.state = 'active' and a.state = 'active'
+      and not m.locked and not d.locked and not a.disabled
+      and (a.login_from is null or a.login_from <= now()) and (a.login_until is null or now() < a.login_until);
 end;
 $$;
 
@@ -294,7 +334,7 @@ grant select, delete on mail.usage, mail.last_login to mailwright_service;
 revoke all on all functions in schema mail from public;
 grant execute on function
   mail.passdb(text, text, text), mail.userdb(text, text), mail.domain(text), mail.mailbox(text, text),
-  mail.alias(text, text), mail.sender_login(text, text), mail.offers_cram_md5()
+  mail.alias(text, text), mail.recipient_access(text, text), mail.sender_login(text, text), mail.offers_cram_md5()
   to mail_read;
 grant execute on function mail.home(uuid), mail.name_of(text) to mailwright_definer;
 alter function mail.decoy(text, text, text, integer) owner to mailwright_definer;
@@ -303,6 +343,7 @@ alter function mail.userdb(text, text) owner to mailwright_definer;
 alter function mail.domain(text) owner to mailwright_definer;
 alter function mail.mailbox(text, text) owner to mailwright_definer;
 alter function mail.alias(text, text) owner to mailwright_definer;
+alter function mail.recipient_access(text, text) owner to mailwright_definer;
 alter function mail.sender_login(text, text) owner to mailwright_definer;
 alter function mail.offers_cram_md5() owner to mailwright_definer;
 revoke create on schema mail from mailwright_definer;

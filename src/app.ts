@@ -5,6 +5,9 @@ import Fastify, { type FastifyInstance, type FastifyServerOptions, LogController
 import { passwords } from './accounts/password-routes.ts'
 import { accounts } from './accounts/routes.ts'
 import { accountSchemas } from './accounts/schemas.ts'
+import { aliasList } from './aliases/list-routes.ts'
+import { aliases } from './aliases/routes.ts'
+import { aliasSchemas } from './aliases/schemas.ts'
 import { type AuthOptions, auth } from './auth.ts'
 import { bodies, refuseUnknownBody } from './bodies.ts'
 import type { Db } from './database.ts'
@@ -48,6 +51,7 @@ const schemas = [
   DomainStatistics,
   ...accountSchemas,
   ...mailboxSchemas,
+  ...aliasSchemas,
   ...serverSchemas,
 ]
 
@@ -83,6 +87,8 @@ export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
       await api.register(mailboxList, { prefix: '/mailboxes', db })
       await api.register(mailboxEnsure, { prefix: '/mailboxes', db, derivations })
       await api.register(mailboxRestore, { prefix: '/mailboxes', db })
+      await api.register(aliases, { prefix: '/aliases', db })
+      await api.register(aliasList, { prefix: '/aliases', db })
       await api.register(accounts, { prefix: '/accounts', db, derivations })
       await api.register(passwords, { prefix: '/accounts', db, derivations })
       await api.register(server, { prefix: '/server', db })

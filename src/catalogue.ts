@@ -47,6 +47,11 @@ export const catalogue = {
     title: 'No such account',
     help: 'The path names an account that does not exist, is deleted, or whose mailbox is not in one of the domains of your token.',
   },
+  'alias-not-found': {
+    status: 404,
+    title: 'No such alias',
+    help: 'The path names an alias that does not exist, or is not in one of the domains of your token. The catch-all of a domain is `@domain`.',
+  },
   'method-not-allowed': {
     status: 405,
     title: 'The path does not have this method',
@@ -87,6 +92,11 @@ export const catalogue = {
     status: 422,
     title: 'This is not a name that an account or a mailbox can have',
     help: 'Letters, digits, hyphen, underscore and period; no period first, last or doubled; at most 64 characters, by default at most 20 for `local` accounts.',
+  },
+  'invalid-login-period': {
+    status: 422,
+    title: 'This is not a time in which somebody could log in',
+    help: '`login_until` has to be after `login_from`, also after the one that is set already, and both between the years 1970 and 9999. null takes a limit away.',
   },
   'role-name-refused': {
     status: 422,
@@ -132,6 +142,26 @@ export const catalogue = {
     status: 422,
     title: 'This kind of authentication is not available here',
     help: '`active_directory` is not available in this version. `password_file` exists only together with a mailbox.',
+  },
+  'alias-domain': {
+    status: 422,
+    title: 'The domain is an alias of another',
+    help: 'Every address of an alias domain is the address of the same name in the domain that it stands for (`alias_of`), so it has none of its own, and no domain can be an alias of it. Make the address in the other domain, or set `alias_of` to null first.',
+  },
+  'unknown-target': {
+    status: 422,
+    title: 'An address that mail is to go to does not exist',
+    help: 'A target in one of your domains has to be a mailbox or an alias that is there. Create it first, or leave it out; `errors` names it.',
+  },
+  'send-as-refused': {
+    status: 422,
+    title: 'Nobody can send as a catch-all',
+    help: 'A catch-all stands for any address of its domain, so its targets would send as anybody. Make an alias for the address that they should send as.',
+  },
+  'forwarding-refused': {
+    status: 422,
+    title: 'Mail may not be sent on to this domain',
+    help: 'The setting `forward_allowed_domains` lists the domains outside the installation that mail may be sent on to, and this is none of them. Choose another address, or ask the administrator of the installation.',
   },
   'idempotency-key-reused': {
     status: 422,

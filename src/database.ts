@@ -31,6 +31,7 @@ interface SettingsTable {
   local_name_max_length: number
   default_quota_bytes: number
   deleted_retention_days: number
+  forward_allowed_domains: DomainName[] | null
   version: string
   updated_at: Date
 }
@@ -45,6 +46,9 @@ interface DomainsTable {
   postmaster_address: string | null
   mailbox_limit: number | null
   default_quota_bytes: number | null
+  accepts_mail: Generated<boolean>
+  alias_of: DomainName | null
+  is_alias: GeneratedAlways<boolean>
   purge_at: Date | null
   version: Generated<string>
   created_at: Generated<Date>
@@ -57,6 +61,8 @@ interface AccountsTable {
   authentication: Authentication
   mechanisms: Generated<Mechanism[]>
   disabled: Generated<boolean>
+  login_from: Date | null
+  login_until: Date | null
   display_name: string | null
   external_id: string | null
   password_set_at: Date | null
@@ -81,7 +87,25 @@ interface MailboxesTable {
   deleted_with_domain: Generated<boolean>
   locked: Generated<boolean>
   quota_bytes: number | null
+  forward_to: Generated<string[]>
+  forwarded: Generated<string[]>
+  keep_copy: Generated<boolean>
+  delivery: Generated<'accept' | 'refuse'>
+  hold: Generated<boolean>
   purge_at: Date | null
+  version: Generated<string>
+  created_at: Generated<Date>
+  updated_at: Generated<Date>
+}
+
+interface AliasesTable {
+  /** Empty: the catch-all of its domain. */
+  name: AccountName
+  domain: DomainName
+  kind: Generated<'alias'>
+  targets: string[]
+  forwarded: Generated<string[]>
+  send_as: Generated<boolean>
   version: Generated<string>
   created_at: Generated<Date>
   updated_at: Generated<Date>
@@ -106,6 +130,7 @@ export interface Database {
   accounts: AccountsTable
   addresses: AddressesTable
   mailboxes: MailboxesTable
+  aliases: AliasesTable
   idempotency_keys: IdempotencyKeysTable
 }
 

@@ -14,6 +14,7 @@ const tags = [
     name: 'accounts',
     description: 'Who logs in. An account may exist without a mailbox, never the other way round.',
   },
+  { name: 'aliases', description: 'Addresses whose mail goes to others, and catch-alls.' },
   { name: 'server', description: 'Settings and statistics of the installation.' },
   { name: 'operations', description: 'For monitoring.' },
 ]

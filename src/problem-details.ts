@@ -102,6 +102,7 @@ export const byConstraint: Record<string, ProblemCode> = {
   addresses_pkey: 'mailbox-exists',
   addresses_name_key: 'name-taken',
   mailboxes_pkey: 'name-taken',
+  accounts_login_period_check: 'invalid-login-period',
 }
 
 /** Gives the violation of these constraints the meaning it has in this place. */

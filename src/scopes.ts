@@ -18,6 +18,8 @@ export const scopeDescriptions = {
   'server:read': 'Read the settings and statistics of the installation.',
   'server:write': 'Change the settings of the installation; includes server:read.',
   'mailflow:write': 'Change where mail goes: relaying, and the mail servers that clients are told to use.',
+  'forwarding:write':
+    'Send mail on to addresses outside the domains of the caller, by aliases and by forwarding.',
   'imports:write': 'Run imports; every row needs the scope of its own operation besides.',
   'tokens:write':
     'Make, list and revoke tokens of this installation, which never grant more than their maker holds.',

@@ -4,7 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { buildApp } from '../src/app.ts'
 import { openDatabase } from '../src/database.ts'
 import { type Client, createClient, outcome, type Reply, type RequestOptions } from './support/client.ts'
-import { bodyFor, type DeclaredOperation, guardedOperations, pathFor } from './support/operations.ts'
+import { aliasIn, bodyFor, type DeclaredOperation, guardedOperations, pathFor } from './support/operations.ts'
 import { startService } from './support/service.ts'
 
 // What every operation can answer, whatever it does.
@@ -16,6 +16,7 @@ const target = { domain: 'example.jp', mailbox: 'user05@example.jp', account: 'u
 before(async () => {
   await admin.post('/v1/domains', { name: target.domain })
   await admin.post('/v1/mailboxes', { address: target.mailbox, generate_password: true })
+  await admin.post('/v1/aliases', { address: aliasIn(target.domain), targets: [target.mailbox] })
 })
 
 function call(client: Client, operation: DeclaredOperation, query = '', options?: RequestOptions) {

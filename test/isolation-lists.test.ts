@@ -54,7 +54,9 @@ const accountState = (one: Account) => (one.deleted && mailboxState(one) === 'de
 
 async function build({ domains, accounts }: World): Promise<void> {
   const { admin } = service
-  await admin.query('truncate app.domains, app.accounts, app.addresses, app.mailboxes, app.verifiers')
+  await admin.query(
+    'truncate app.domains, app.accounts, app.addresses, app.mailboxes, app.aliases, app.verifiers',
+  )
   for (const name of domains) {
     const state = isDeleted(name) ? 'deleted' : 'active'
     await admin.query(

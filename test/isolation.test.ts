@@ -3,6 +3,7 @@ import { before, describe, test } from 'node:test'
 import type { Scope } from '../src/scopes.ts'
 import { type Client, outcome, type Reply, type RequestOptions } from './support/client.ts'
 import {
+  aliasIn,
   bodyFor,
   type DeclaredOperation,
   guardedOperations,
@@ -38,6 +39,7 @@ before(async () => {
   for (const name of ['own.jp', 'foreign.jp', 'deleted.jp']) await admin.post('/v1/domains', { name })
   await create('mine@own.jp')
   await create('there@foreign.jp')
+  await admin.post('/v1/aliases', { address: aliasIn('foreign.jp'), targets: ['there@foreign.jp'] })
   await create('gone@foreign.jp')
   await admin.delete('/v1/mailboxes/gone@foreign.jp?account=delete')
   await create('kept@foreign.jp') // the account outlives the mailbox
@@ -77,7 +79,7 @@ async function idOf({ account }: Foreign): Promise<string | undefined> {
 
 /** Everything that the service's tables hold. */
 async function readTables(): Promise<string> {
-  const tables = ['settings', 'domains', 'accounts', 'addresses', 'mailboxes', 'verifiers']
+  const tables = ['settings', 'domains', 'accounts', 'addresses', 'mailboxes', 'aliases', 'verifiers']
   const queries = tables.map((table) =>
     service.admin.query(`select to_jsonb(t) as row from app.${table} as t order by to_jsonb(t)::text`),
   )
@@ -121,6 +123,9 @@ const variantsOf: Record<string, Variant[]> = {
   deleteMailbox: ['?account=delete', '?purge=true', '?account=delete&purge=true'].map((query) => ({ query })),
   deleteDomain: ['?mailboxes=delete&expect=1', '?purge=true'].map((query) => ({ query })),
   updateDomain: [{ postmaster_address: 'mine@own.jp' }, { mailbox_limit: 5 }].map((body) => ({ body })),
+  updateAlias: [{ targets: ['mine@own.jp'] }, { targets: ['there@foreign.jp'] }, { send_as: false }].map(
+    (body) => ({ body }),
+  ),
   updateMailbox: [{ locked: false }, { quota_bytes: 5 }].map((body) => ({ body })),
   updateAccount: [{ disabled: false }, { display_name: 'X' }].map((body) => ({ body })),
   setPassword: [{ password: 'a long enough password' }, { password: 'x' }].map((body) => ({ body })),
@@ -191,6 +196,7 @@ test('waits for nothing that others hold outside its domains', async () => {
   await holder.query('begin')
   await holder.query(`select from app.accounts where name <> 'mine' for update`)
   await holder.query(`select from app.mailboxes where name <> 'mine' for update`)
+  await holder.query(`select from app.aliases for update`)
   await holder.query(`select from app.domains where name <> 'own.jp' for update`)
   try {
     for (const operation of named) {

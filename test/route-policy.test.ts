@@ -6,6 +6,7 @@ import { auth } from '../src/auth.ts'
 import { isScope, type Scope, scopes } from '../src/scopes.ts'
 import { type Client, createClient, outcome, type Reply } from './support/client.ts'
 import {
+  aliasIn,
   bodyFor,
   type DeclaredOperation,
   guardedOperations,
@@ -23,6 +24,7 @@ before(async () => {
   const admin = await service.as()
   await admin.post('/v1/domains', { name: there.domain })
   await admin.post('/v1/mailboxes', { address: there.mailbox, generate_password: true })
+  await admin.post('/v1/aliases', { address: aliasIn(there.domain), targets: [there.mailbox] })
 })
 
 interface Route {

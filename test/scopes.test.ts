@@ -3,7 +3,7 @@ import { test } from 'node:test'
 import { holds, parseScopes, type Scope, scopeDescriptions, scopes } from '../src/scopes.ts'
 
 test('every scope has a description of one sentence', () => {
-  assert.equal(scopes.length, 19)
+  assert.equal(scopes.length, 20)
   for (const scope of scopes) assert.match(scopeDescriptions[scope], /^[A-Z][^\n]*[^.]\.$/, scope)
 })
 

@@ -378,6 +378,26 @@ test('repeats nothing of what the database complains about', async () => {
   assert.doesNotMatch(log.join(''), /\$argon2id\$|\d{4,},[A-Za-z0-9+/]{22}==,/)
 })
 
+test('aliases hold no secret, and the refusals of them repeat none', async () => {
+  const address = `team@${domain}`
+  const secret = newPassword()
+  const made = await api.post('/v1/aliases', { address, targets: ['desk@partner.example'] })
+  assert.equal(outcome(made), '201')
+  for (const body of [
+    { password: secret },
+    { targets: [secret] },
+    { send_as: secret },
+    { targets: secret },
+  ]) {
+    const { status } = await api.patch(`/v1/aliases/${address}`, body)
+    assert.ok(status >= 400 && status < 500, JSON.stringify(body))
+  }
+  assert.equal(outcome(await api.get('/v1/aliases')), '200')
+  assert.equal(outcome(await api.get(`/v1/aliases/${address}`)), '200')
+  assert.equal(outcome(await api.patch(`/v1/aliases/${address}`, { send_as: true })), '200')
+  assert.equal(outcome(await api.delete(`/v1/aliases/${address}`)), '204')
+})
+
 test('every operation of the document was driven', () => {
   const undriven = operations.filter(({ operationId }) => !succeeded.has(operationId))
   assert.deepEqual(undriven, [])

@@ -7,22 +7,27 @@ import { parseFreeText } from '../text.ts'
 import type { WorkQueue } from '../work-queue.ts'
 import { assertAvailable } from './authentication.ts'
 import { assertNameFree, lookUpAccountGround } from './ground.ts'
+import { type LoginPeriod, type LoginPeriodMembers, parseLoginPeriod } from './login-period.ts'
 import { type AccountName, assertNameFits } from './name.ts'
 import { deriveFor, type NewPassword } from './new-password.ts'
 import { assertRoleNameAllowed, isRoleName } from './role-names.ts'
 import { type Sealed, sealFor } from './sealed-password.ts'
 import { type AccountRow, insertAccount } from './store.ts'
 
-export interface PersonMembers {
+export interface PersonMembers extends LoginPeriod {
   display_name?: string | null
   external_id?: string | null
 }
 
 /** Only the members that were sent. `at` is the pointer to the object that has them. */
-export function parsePersonMembers({ display_name, external_id }: PersonMembers, at: string): PersonMembers {
+export function parsePersonMembers(
+  { display_name, external_id, ...period }: Omit<PersonMembers, keyof LoginPeriod> & LoginPeriodMembers,
+  at: string,
+): PersonMembers {
   return {
     ...(display_name !== undefined && { display_name: parseMember(display_name, `${at}/display_name`) }),
     ...(external_id !== undefined && { external_id: parseMember(external_id, `${at}/external_id`) }),
+    ...parseLoginPeriod(period, at),
   }
 }
 
@@ -57,9 +62,10 @@ export async function createAccount<Made>(
   writer: Writer<CreatedAccount, Made>,
 ): Promise<Made> {
   const { name, password, display_name = null, external_id = null } = request
+  const { login_from = null, login_until = null } = request
   const { prepared, verifiers } = await deriveFor(derivations, password, () => prepare(db, request))
   const { authentication } = prepared
-  const account = { name, authentication, display_name, external_id, verifiers }
+  const account = { name, authentication, display_name, external_id, login_from, login_until, verifiers }
   const sealed = await sealFor(password, name)
   const created = await writer.statement(async (to) => {
     const row = await insertAccount(to, account)

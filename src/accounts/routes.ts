@@ -59,6 +59,7 @@ export const accounts: FastifyPluginAsyncTypebox<AccountOptions> = async (app, {
           201: answer(AccountCreated, 'Created.', 'etag', 'location'),
           ...bodyProblemResponses(
             'invalid-name',
+            'invalid-login-period',
             'role-name-refused',
             'password-required',
             'password-not-accepted',
@@ -146,15 +147,16 @@ export const accounts: FastifyPluginAsyncTypebox<AccountOptions> = async (app, {
         consumes: mergePatchTypes,
         response: {
           200: answer(Account, 'The account as it is now.', 'etag'),
-          ...bodyProblemResponses('account-not-found', 'precondition-failed'),
+          ...bodyProblemResponses('account-not-found', 'precondition-failed', 'invalid-login-period'),
         },
       },
     },
     async (request, reply) => {
+      const { disabled } = request.body
       const change = {
         name: lookUpName(request.params.account),
         visible: request.subject.domains,
-        changes: { ...request.body, ...parsePersonMembers(request.body, '') },
+        changes: { ...(disabled !== undefined && { disabled }), ...parsePersonMembers(request.body, '') },
         precondition: parseIfMatch(request),
       }
       const row = await db.transaction().execute((tx) => updateAccount(tx, change))

@@ -23,6 +23,22 @@ import {
 export const DisplayName = nullable(freeText('For people.'))
 export const ExternalId = nullable(freeText("The caller's own key for the person; need not be unique."))
 
+const loginFrom =
+  'Nobody can log in with it before this moment; null = no limit. Mail is received all the time.'
+const loginUntil =
+  'From this moment on nobody can log in with it, and open sessions are ended; null = no limit. Mail is still received.'
+
+/** RFC 3339 with an offset, so that a moment is named and not a day. */
+const moment = (description: string) =>
+  nullable(Type.String({ format: 'date-time', maxLength: 64, description }))
+
+export const loginPeriodMembers = { login_from: moment(loginFrom), login_until: moment(loginUntil) }
+
+export const LoginPeriod = {
+  login_from: nullable({ ...Timestamp, description: loginFrom }),
+  login_until: nullable({ ...Timestamp, description: loginUntil }),
+}
+
 const updatable = {
   disabled: Type.Boolean({ description: 'Nobody can log in with it; its mailbox still receives mail.' }),
   display_name: DisplayName,
@@ -33,6 +49,8 @@ const example = {
   name: 'user05',
   authentication: 'local',
   disabled: false,
+  login_from: null,
+  login_until: '2027-03-31T15:00:00.000Z',
   display_name: 'Hanako Yamada',
   external_id: '1001',
   mailbox: 'user05@example.jp',
@@ -47,6 +65,7 @@ const members = {
   }),
   authentication: Authentication,
   ...updatable,
+  ...LoginPeriod,
   mailbox: nullable(Type.String({ description: 'The address of its active mailbox.' })),
   password_set_at: nullable(Timestamp),
   created_at: Timestamp,
@@ -88,6 +107,7 @@ export const AccountCreate = strict(
       authentication: Authentication,
       display_name: DisplayName,
       external_id: ExternalId,
+      ...loginPeriodMembers,
     }),
   },
   {
@@ -97,7 +117,7 @@ export const AccountCreate = strict(
 )
 export type AccountCreate = Static<typeof AccountCreate>
 
-export const AccountUpdate = strict(optional(updatable), {
+export const AccountUpdate = strict(optional({ ...updatable, ...loginPeriodMembers }), {
   $id: 'AccountUpdate',
   description: 'JSON Merge Patch (RFC 7396).',
   examples: [{ disabled: true }],

@@ -1,7 +1,7 @@
 import { type Expression, type SqlBool, sql, type Updateable } from 'kysely'
 import type { Authentication, Database, Db, Tx } from '../database.ts'
 import { meets, type Precondition } from '../etag.ts'
-import { endSessions } from '../jobs/queue.ts'
+import { endLogins, endLoginsJob, endSessions } from '../jobs/queue.ts'
 import { sameMembers } from '../merge-patch.ts'
 import { problem } from '../problems.ts'
 import type { Subject } from '../subject.ts'
@@ -14,6 +14,8 @@ const columns = [
   'accounts.name',
   'accounts.authentication',
   'accounts.disabled',
+  'accounts.login_from',
+  'accounts.login_until',
   'accounts.display_name',
   'accounts.external_id',
   'accounts.password_set_at',
@@ -97,25 +99,31 @@ export interface NewAccount {
   authentication: Authentication
   display_name: string | null
   external_id: string | null
+  login_from: Date | null
+  login_until: Date | null
   verifiers: Verifier[]
 }
 
 /** One statement. undefined where the name was taken meanwhile. */
 export async function insertAccount(db: Db, account: NewAccount): Promise<AccountRow | undefined> {
-  const { name, authentication, display_name, external_id, verifiers } = account
+  const { name, authentication, display_name, external_id, login_from, login_until, verifiers } = account
   const { rows } = await sql<AccountRow>`
     with a as (
-      insert into app.accounts (name, authentication, mechanisms, display_name, external_id, password_set_at)
-      select ${name}, ${authentication}, ${listedOf(verifiers, sql`s.secure_password_mechanisms`)}, ${display_name}, ${external_id}, ${setAt(verifiers)}
+      insert into app.accounts
+        (name, authentication, mechanisms, display_name, external_id, login_from, login_until, password_set_at)
+      select ${name}, ${authentication}, ${listedOf(verifiers, sql`s.secure_password_mechanisms`)}, ${display_name}, ${external_id},
+        ${login_from}::timestamptz, ${login_until}::timestamptz, ${setAt(verifiers)}
       from app.settings as s
       on conflict on constraint accounts_pkey do nothing
       returning *
     ), v as (
       insert into app.verifiers (name, mechanism, verifier)
       select a.name, v.mechanism, v.verifier from a join ${verifierRows(verifiers)} on ${isKept}
+    ), ending as materialized (
+      select ${endLoginsJob(sql`a.name`, sql`a.login_until`)} from a where a.login_until is not null
     )
-    select a.name, a.authentication, a.disabled, a.display_name, a.external_id, a.password_set_at, a.version,
-      a.created_at, a.updated_at, null as mailbox
+    select a.name, a.authentication, a.disabled, a.login_from, a.login_until, a.display_name, a.external_id,
+      a.password_set_at, a.version, a.created_at, a.updated_at, null as mailbox, (select count(*) from ending)
     from a`.execute(db)
   return rows[0]
 }
@@ -123,7 +131,10 @@ export async function insertAccount(db: Db, account: NewAccount): Promise<Accoun
 export interface AccountChange {
   name: AccountName
   visible: Subject['domains']
-  changes: Pick<Updateable<Database['accounts']>, 'disabled' | 'display_name' | 'external_id'>
+  changes: Pick<
+    Updateable<Database['accounts']>,
+    'disabled' | 'display_name' | 'external_id' | 'login_from' | 'login_until'
+  >
   precondition: Precondition
 }
 
@@ -140,6 +151,7 @@ export async function updateAccount(
     .returning(columns)
     .executeTakeFirstOrThrow()
   if (after.disabled && !before.disabled && before.mailbox !== null) await endSessions(tx, before.mailbox)
+  if (!sameMembers(before, { login_until: after.login_until })) await endLogins(tx, name, after.login_until)
   return { ...after, mailbox: before.mailbox }
 }
 

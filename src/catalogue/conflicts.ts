@@ -22,6 +22,16 @@ export const conflicts = {
     title: 'The domain does not have as many mailboxes as expected',
     help: 'Nothing was deleted. Read the domain again, make sure that it is the one you mean, and send its current `mailbox_count` as `expect`.',
   },
+  'domain-has-addresses': {
+    status: 409,
+    title: 'The domain has addresses of its own',
+    help: 'Only a domain without mailboxes (deleted ones too) and aliases can become an alias of another. Delete and purge them first, or move them.',
+  },
+  'domain-has-alias-domains': {
+    status: 409,
+    title: 'Other domains are aliases of this one',
+    help: 'Without it their addresses would stand for nothing. Delete those domains first, or set their `alias_of` to null.',
+  },
   'mailbox-exists': {
     status: 409,
     title: 'The mailbox already exists',
@@ -32,10 +42,25 @@ export const conflicts = {
     title: 'A deleted mailbox still holds this name',
     help: 'A deleted mailbox keeps its name until it is purged (`conflict.purge_at`), so that nobody gets the name and with it the old mail. Restore it, wait, or delete it with `purge=true`.',
   },
+  'on-hold': {
+    status: 409,
+    title: 'A mailbox on hold cannot be purged',
+    help: 'Nothing was deleted. While `hold` is true neither `purge=true` nor the end of the retention nor the deletion of its domain removes a mailbox. Find those on hold with GET /v1/mailboxes?hold=true (and `state=deleted`), and lift the hold with PATCH `{"hold": false}`, which needs `mailboxes:purge` besides.',
+  },
   'alias-exists': {
     status: 409,
     title: 'The address is an alias',
     help: 'An address is a mailbox or an alias, never both. Delete the alias first.',
+  },
+  'alias-loop': {
+    status: 409,
+    title: 'The mail would come back to the alias',
+    help: 'One of the targets is the alias itself, or an alias whose mail comes to it, directly or through others. Nothing was changed. Name the mailboxes instead.',
+  },
+  'alias-limit-reached': {
+    status: 409,
+    title: 'The mail would pass too many aliases or reach too many targets',
+    help: 'Mail passes at most 5 aliases, counted over every path through this one, and none may reach more than 1,000 targets. Name mailboxes instead of aliases, or use a mailing list.',
   },
   'name-taken': {
     status: 409,

@@ -3,6 +3,7 @@ import { allowLongStatements, type Tx } from '../database.ts'
 import { type Precondition, requireVersion } from '../etag.ts'
 import { endSessions, removeMailJobs } from '../jobs/queue.ts'
 import { problem, problemAt } from '../problems.ts'
+import { assertNoAliasDomains } from './alias-domains.ts'
 import type { DomainName } from './name.ts'
 import type { DomainDeleteQuery } from './schemas.ts'
 import { lockDomain } from './store.ts'
@@ -18,8 +19,10 @@ export async function deleteDomain(tx: Tx, deletion: DomainDeletion): Promise<vo
   await allowLongStatements(tx)
   const { version } = await lockDomain(tx, name, purge ? ['active', 'deleted'] : ['active'])
   requireVersion(deletion.precondition, version)
+  await assertNoAliasDomains(tx, name)
   const { active, deleted } = await countStates(tx, name)
   assertMeant(deletion, active)
+  await assertNoneHeld(tx, name)
   const accountsGo = accounts === 'delete'
   if (active > 0) await endSessions(tx, `*@${name}`)
   if (purge || active + deleted === 0) await purgeDomain(tx, name, accountsGo)
@@ -38,6 +41,18 @@ function assertMeant({ mailboxes, expect }: DomainDeletion, active: number): voi
   if (expect !== active) {
     throw problem('count-mismatch', { detail: `The domain has ${active} active mailboxes, not ${expect}.` })
   }
+}
+
+/** Nothing of a domain goes while a mailbox of it, in whatever state, is on hold. */
+async function assertNoneHeld(tx: Tx, name: DomainName): Promise<void> {
+  const held = await tx
+    .selectFrom('mailboxes')
+    .select('name')
+    .where('domain', '=', name)
+    .where('hold', '=', true)
+    .limit(1)
+    .executeTakeFirst()
+  if (held) throw problem('on-hold', { conflict: { kind: 'mailbox', address: `${held.name}@${name}` } })
 }
 
 async function countStates(tx: Tx, name: DomainName): Promise<{ active: number; deleted: number }> {
@@ -66,6 +81,7 @@ async function setDeleted(tx: Tx, name: DomainName, accountsGo: boolean): Promis
     set state = 'deleted', version = gen_random_uuid(), updated_at = now()
     from going
     where a.name = going.name and (${accountsGo} or a.authentication = 'password_file')`.execute(tx)
+  await assertNoneHeld(tx, name) // a hold that this one waited for
   await sql`
     update app.domains
     set state = 'deleted', version = gen_random_uuid(), updated_at = now(),
@@ -77,11 +93,15 @@ async function setDeleted(tx: Tx, name: DomainName, accountsGo: boolean): Promis
 async function purgeDomain(tx: Tx, name: DomainName, accountsGo: boolean): Promise<void> {
   // in a statement of its own: the next one then sees whether a deletion it waited for took an account along
   await tx.selectFrom('mailboxes').select('name').where('domain', '=', name).forUpdate().execute()
+  await assertNoneHeld(tx, name)
   await sql`
     with gone as (
       delete from app.mailboxes where domain = ${name} returning name, id
     ), addresses_gone as (
-      delete from app.addresses where domain = ${name}
+      delete from app.addresses where domain = ${name} returning name, kind, holds_name
+    ), held_gone as (
+      delete from app.accounts as a using addresses_gone as x
+      where x.kind = 'alias' and x.holds_name and a.name = x.name and a.state = 'held'
     ), usage_gone as (
       delete from mail.usage as u using gone where u.username = gone.name || '@' || ${name}
     ), logins_gone as (

@@ -41,5 +41,5 @@ export const domainRestore: FastifyPluginAsyncTypebox<{ db: Db }> = async (app, 
 }
 
 function toRestoredAnswer({ row, mailboxCount }: { row: DomainRow; mailboxCount: number }): Answer<Domain> {
-  return { status: 200, version: row.version, body: toDomain(row, mailboxCount) }
+  return { status: 200, version: row.version, body: toDomain(row, mailboxCount, { domains: '*' }) }
 }

@@ -22,6 +22,7 @@ import {
 } from './schemas.ts'
 import {
   getDomain,
+  insertAliasDomain,
   insertDomain,
   listDomains,
   refuseDomain,
@@ -37,6 +38,9 @@ export function requested(subject: Subject, text: string): DomainName {
   if (!mayTouch(subject, name)) throw problem('domain-not-found')
   return name
 }
+
+/** What can stand against `alias_of`, of a new domain as of one that is there. */
+const aliasOfProblems = ['unknown-domain', 'alias-domain', 'alias-loop', 'alias-limit-reached'] as const
 
 export const domains: FastifyPluginAsyncTypebox<{ db: Db }> = async (app, { db }) => {
   const mailboxCounts = createMailboxCounts(db)
@@ -61,6 +65,7 @@ export const domains: FastifyPluginAsyncTypebox<{ db: Db }> = async (app, { db }
             'authentication-unavailable',
             'domain-exists',
             'domain-deleted',
+            ...aliasOfProblems,
           ),
         },
       },
@@ -70,7 +75,10 @@ export const domains: FastifyPluginAsyncTypebox<{ db: Db }> = async (app, { db }
       const parsed = parseDomainValues(request.subject, values)
       const wanted = parseDomainName(name)
       return answerOnce({ db, request, reply }, toCreatedAnswer, async (writer) => {
-        const created = await writer.statement((to) => insertDomain(to, wanted, parsed))
+        const { alias_of } = parsed
+        const created = alias_of
+          ? await writer.transaction((tx) => insertAliasDomain(tx, wanted, { ...parsed, alias_of }))
+          : await writer.statement((to) => insertDomain(to, wanted, parsed))
         return created ?? refuseDomain(db, wanted)
       })
     },
@@ -96,7 +104,10 @@ export const domains: FastifyPluginAsyncTypebox<{ db: Db }> = async (app, { db }
       const page = toPage(rows, options.limit, (row) => row.name)
       const counts = await mailboxCounts(page.items.map((row) => row.name))
       linkNext(request, reply, page.next)
-      return { items: page.items.map((row) => toDomain(row, counts.get(row.name) ?? 0)), next: page.next }
+      return {
+        items: page.items.map((row) => toDomain(row, counts.get(row.name) ?? 0, request.subject)),
+        next: page.next,
+      }
     },
   )
 
@@ -115,7 +126,7 @@ export const domains: FastifyPluginAsyncTypebox<{ db: Db }> = async (app, { db }
     async (request, reply) => {
       const { row, mailboxCount } = await getDomain(db, requested(request.subject, request.params.domain))
       setETag(reply, row.version)
-      return toDomain(row, mailboxCount)
+      return toDomain(row, mailboxCount, request.subject)
     },
   )
 
@@ -141,6 +152,9 @@ export const domains: FastifyPluginAsyncTypebox<{ db: Db }> = async (app, { db }
             'invalid-domain-name',
             'invalid-address',
             'authentication-unavailable',
+            'domain-has-addresses',
+            'domain-has-alias-domains',
+            ...aliasOfProblems,
           ),
         },
       },
@@ -151,7 +165,7 @@ export const domains: FastifyPluginAsyncTypebox<{ db: Db }> = async (app, { db }
       const change = { name, changes, precondition: parseIfMatch(request) }
       const { row, mailboxCount } = await db.transaction().execute((tx) => updateDomain(tx, change))
       setETag(reply, row.version)
-      return toDomain(row, mailboxCount)
+      return toDomain(row, mailboxCount, request.subject)
     },
   )
 
@@ -164,7 +178,7 @@ export const domains: FastifyPluginAsyncTypebox<{ db: Db }> = async (app, { db }
         tags: ['domains'],
         summary: 'Delete a domain',
         description:
-          'Only for callers with all domains. One without mailboxes is removed at once. One with active mailboxes is refused unless `mailboxes=delete&expect=<mailbox_count>` (which needs `mailboxes:write`): then they are deleted with it, restorable until `purge_at`, and its name is held as long.',
+          'Only for callers with all domains. One without mailboxes is removed at once. One with active mailboxes is refused unless `mailboxes=delete&expect=<mailbox_count>` (which needs `mailboxes:write`): then they are deleted with it, restorable until `purge_at`, and its name is held as long. Its aliases go with it, and come back with the restore. One that others are aliases of is refused. While a mailbox of it is on hold, deleted ones too, nothing of it is deleted.',
         security: [{ bearer: ['domains:write'] }],
         params: DomainParams,
         headers: IfMatch,
@@ -174,7 +188,9 @@ export const domains: FastifyPluginAsyncTypebox<{ db: Db }> = async (app, { db }
           ...bodyProblemResponses(
             'domain-not-found',
             'domain-not-empty',
+            'domain-has-alias-domains',
             'count-mismatch',
+            'on-hold',
             'precondition-failed',
           ),
         },

@@ -61,6 +61,17 @@ const members = {
   default_quota_bytes: nullable(
     bytes("Quota of mailboxes that have none of their own, in bytes; 0 = unlimited, null = the server's."),
   ),
+  accepts_mail: Type.Boolean({
+    description:
+      'false: the mail servers do not take mail for the domain yet, and what its own users send to it goes outside; its mailboxes and logins work. To fill a domain first and cut over by one PATCH.',
+  }),
+  alias_of: nullable(
+    Type.String({
+      maxLength: 1024,
+      description:
+        'Another domain, whose addresses are all addresses of this one too: mail to them is delivered there, and their holders may send as them; logins stay those of the other domain. Such a domain has no addresses of its own. null = it has. Shown as null to a caller that may not see the other domain.',
+    }),
+  ),
 }
 
 const example = {
@@ -74,6 +85,8 @@ const example = {
   postmaster_address: null,
   mailbox_limit: null,
   default_quota_bytes: null,
+  accepts_mail: true,
+  alias_of: null,
   mailbox_count: 12,
   purge_at: null,
   created_at: '2026-11-24T08:00:00.000Z',
@@ -103,7 +116,7 @@ export const Domain = strict(
 export type Domain = Static<typeof Domain>
 
 export const DomainCreate = strict(
-  { name: Name, ...optional(members) },
+  { name: Name, ...optional({ ...members, accepts_mail: { ...members.accepts_mail, default: true } }) },
   { $id: 'DomainCreate', examples: [{ name: 'example.jp' }] },
 )
 export type DomainCreate = Static<typeof DomainCreate>

@@ -6,6 +6,7 @@ import { endSessions } from '../jobs/queue.ts'
 import { sameMembers } from '../merge-patch.ts'
 import { type ProblemError, problem } from '../problems.ts'
 import type { Subject } from '../subject.ts'
+import { assertNoLoopsThrough, assertWithoutAddresses, prepareAliasOf } from './alias-domains.ts'
 import { countMailboxes } from './mailbox-counts.ts'
 import { type DomainName, unicodeName } from './name.ts'
 import type { Domain, DomainListQuery } from './schemas.ts'
@@ -20,6 +21,8 @@ const columns = [
   'postmaster_address',
   'mailbox_limit',
   'default_quota_bytes',
+  'accepts_mail',
+  'alias_of',
   'purge_at',
   'version',
   'created_at',
@@ -29,8 +32,18 @@ const columns = [
 export type DomainRow = Pick<Selectable<Database['domains']>, (typeof columns)[number]>
 export type DomainValues = Omit<Insertable<Database['domains']>, 'name'>
 
-export function toDomain({ version: _, ...row }: DomainRow, mailboxCount: number): Domain {
-  return { ...row, unicode_name: unicodeName(row.name), mailbox_count: mailboxCount }
+export function toDomain(
+  { version: _, ...row }: DomainRow,
+  mailboxCount: number,
+  { domains: visible }: Pick<Subject, 'domains'>,
+): Domain {
+  const shown = visible === '*' || (row.alias_of !== null && visible.includes(row.alias_of))
+  return {
+    ...row,
+    alias_of: shown ? row.alias_of : null,
+    unicode_name: unicodeName(row.name),
+    mailbox_count: mailboxCount,
+  }
 }
 
 export function toCreatedAnswer(row: DomainRow): Answer<Domain> {
@@ -38,8 +51,20 @@ export function toCreatedAnswer(row: DomainRow): Answer<Domain> {
     status: 201,
     version: row.version,
     location: `/v1/domains/${row.name}`,
-    body: toDomain(row, 0),
+    body: toDomain(row, 0, { domains: '*' }),
   }
+}
+
+/** A domain that is an alias of another from the start; undefined as in `insertDomain`. */
+export async function insertAliasDomain(
+  tx: Tx,
+  name: DomainName,
+  values: DomainValues & { alias_of: DomainName },
+): Promise<DomainRow | undefined> {
+  await prepareAliasOf(tx, name, values.alias_of)
+  const row = await insertDomain(tx, name, values)
+  if (row) await assertNoLoopsThrough(tx, name)
+  return row
 }
 
 /** undefined where the name is held: `refuseDomain` says by what. */
@@ -140,9 +165,13 @@ export interface DomainChange {
 }
 
 export async function updateDomain(tx: Tx, { name, changes, precondition }: DomainChange) {
+  if (changes.alias_of) await prepareAliasOf(tx, name, changes.alias_of)
   const before = await lockDomain(tx, name)
   requireVersion(precondition, before.version)
+  const becomesAlias = Boolean(changes.alias_of) && before.alias_of === null
+  if (becomesAlias) await assertWithoutAddresses(tx, name)
   const row = sameMembers(before, changes) ? before : await writeDomain(tx, name, changes)
+  if (row.alias_of !== null && row.alias_of !== before.alias_of) await assertNoLoopsThrough(tx, name)
   if (row.locked && !before.locked) await endSessions(tx, `*@${name}`)
   if (removesMechanism(before, row)) await dropUnlistedVerifiers(tx, name)
   const counts = await countMailboxes(tx, [name])

@@ -4,18 +4,25 @@ import { requireAllDomains, requireScope } from '../auth.ts'
 import { parseDestination } from '../mailboxes/address.ts'
 import type { Subject } from '../subject.ts'
 import { parseHostName } from './host-name.ts'
+import { type DomainName, parseDomainName } from './name.ts'
 import type { DomainUpdate } from './schemas.ts'
+
+type ParsedDomainValues = Omit<DomainUpdate, 'alias_of'> & { alias_of?: DomainName | null }
 
 /** What a caller who is limited to some domains may change of them. */
 const delegable = new Set(['locked', 'postmaster_address'])
 
 /** Parses the settable members of a domain and checks what the caller needs to set them; null is "the default". */
-export function parseDomainValues(subject: Subject, body: DomainUpdate): DomainUpdate {
+export function parseDomainValues(subject: Subject, body: DomainUpdate): ParsedDomainValues {
   if (body.mail_server !== undefined) requireScope(subject, 'mailflow:write')
   if (Object.keys(body).some((member) => !delegable.has(member))) requireAllDomains(subject)
   assertAvailable(body.authentication)
+  const { alias_of, ...members } = body
   return {
-    ...body,
+    ...members,
+    ...(alias_of !== undefined && {
+      alias_of: alias_of === null ? null : parseDomainName(alias_of, '/alias_of'),
+    }),
     ...(body.secure_password_mechanisms && {
       secure_password_mechanisms: inOrder(body.secure_password_mechanisms),
     }),

@@ -10,7 +10,7 @@ export async function purgeExpired(db: Db): Promise<void> {
   for (;;) {
     const { rows } = await sql<{ id: string }>`
       select id from app.mailboxes
-      where state = 'deleted' and purge_at <= now() order by purge_at limit ${batch}`.execute(db)
+      where state = 'deleted' and not hold and purge_at <= now() order by purge_at limit ${batch}`.execute(db)
     for (const { id } of rows) await purge(db, id)
     if (rows.length < batch) return
   }
@@ -21,7 +21,7 @@ async function purge(db: Db, id: string): Promise<void> {
   try {
     await db.transaction().execute((tx) => purgeMailbox(tx, target, false))
   } catch (error) {
-    // somebody else purged or restored it first
+    // somebody else purged or restored it first, or holds it
     if (!(error instanceof ProblemError && error.code === 'mailbox-not-found')) throw error
   }
 }

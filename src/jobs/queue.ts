@@ -23,6 +23,27 @@ export function endSessionsJob(mask: RawBuilder<string>): RawBuilder<unknown> {
     job_key => 'end-sessions:' || ${mask}, max_attempts => ${maxAttempts})`
 }
 
+/** Whose sessions to end, once the time of the account is over. */
+export interface EndLogins {
+  account: string
+}
+
+/**
+ * The job that ends the live sessions of an account at a moment, both SQL expressions, written in the transaction that
+ * sets it. Another moment takes its place. It names the account and not the address, which may be another one by then.
+ */
+export function endLoginsJob(account: RawBuilder<unknown>, at: RawBuilder<unknown>): RawBuilder<unknown> {
+  return sql`graphile_worker.add_job('end-logins', json_build_object('account', ${account}), run_at => ${at},
+    job_key => 'end-logins:' || ${account}, max_attempts => ${maxAttempts})`
+}
+
+/** null: no moment, and no job any more. */
+export async function endLogins(tx: Tx, account: string, at: Date | null): Promise<void> {
+  const name = sql`${account}::text`
+  if (at === null) await sql`select graphile_worker.remove_job('end-logins:' || ${name})`.execute(tx)
+  else await sql`select ${endLoginsJob(name, sql`${at}::timestamptz`)}`.execute(tx)
+}
+
 /** A delivery that was under way while the mailbox was purged may make its folder anew. */
 const secondLook = '10 minutes'
 

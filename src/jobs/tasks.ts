@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
+import type { QueryResult, QueryResultRow } from 'pg'
 import { type Answer, type Doveadm, type DoveadmConfig, doveadm, findDoveadm, wrongUsage } from './doveadm.ts'
-import type { EndSessions, RemoveMail } from './queue.ts'
+import type { EndLogins, EndSessions, RemoveMail } from './queue.ts'
 
 const nothingToKick = 68 // sysexits(3) EX_NOHOST: nobody of this name is logged in
 const secondLookMs = 1_000
@@ -25,6 +26,20 @@ async function kick(place: Doveadm, mask: string): Promise<void> {
   if (!safeMask.test(mask)) throw new Error('the mask of the sessions to end is not one')
   const answer = await doveadm(place, 'kick', { mask: [mask] })
   if (!answer.ok && answer.exitCode !== nothingToKick) throw new Error(`kick ended with ${answer.exitCode}`)
+}
+
+type Query = <R extends QueryResultRow>(text: string, values?: unknown[]) => Promise<QueryResult<R>>
+
+/** Ends the live sessions of an account whose time is over; one that has more time again is left alone. */
+export async function endLogins(config: DoveadmConfig, payload: unknown, query: Query): Promise<void> {
+  const { account } = payload as EndLogins
+  const { rows } = await query<{ mask: string }>(
+    `select m.name || '@' || m.domain as mask
+     from app.accounts as a join app.mailboxes as m on m.name = a.name
+     where a.name = $1 and a.login_until <= now()`,
+    [account],
+  )
+  for (const { mask } of rows) await endSessions(config, { mask })
 }
 
 /** An empty path would remove everybody's mail. */

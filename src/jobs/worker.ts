@@ -6,7 +6,7 @@ import { sweepAnswers } from '../idempotency/store.ts'
 import type { Logger as Log } from '../service.ts'
 import type { DoveadmConfig } from './doveadm.ts'
 import { purgeExpired } from './expired.ts'
-import { endSessions, removeMail } from './tasks.ts'
+import { endLogins, endSessions, removeMail } from './tasks.ts'
 import { reconcileUsage } from './usage.ts'
 
 export interface Worker {
@@ -16,7 +16,7 @@ export interface Worker {
 
 const concurrency = 3
 const poolSize = concurrency + 1 // one listens
-const pollMs = 2_000 // for what was scheduled; a new job is told by NOTIFY
+const pollMs = 1_000 // for what is due at a moment; a new job is told by NOTIFY
 const againMs = 1_000
 
 export interface WorkerOptions {
@@ -85,6 +85,7 @@ function start(pgPool: pg.Pool, { db, doveadm, log }: WorkerOptions): Promise<Ru
     ),
     taskList: {
       'end-sessions': (payload) => endSessions(doveadm, payload),
+      'end-logins': (payload, { query }) => endLogins(doveadm, payload, query),
       'remove-mail': (payload) => removeMail(doveadm, payload),
       'reconcile-usage': (_payload, { query }) => reconcileUsage(doveadm, query),
       'purge-expired': () => purgeExpired(db),

@@ -13,6 +13,7 @@ const names = [
   'pgsql-alias.cf',
   'pgsql-sender-login.cf',
   'pgsql-relay.cf',
+  'pgsql-recipient.cf',
 ]
 
 interface Place {

@@ -1,4 +1,4 @@
-import { assertMayTakeName, parsePersonMembers } from '../accounts/create.ts'
+import { assertMayTakeName, type PersonMembers, parsePersonMembers } from '../accounts/create.ts'
 import { parseName } from '../accounts/name.ts'
 import { assertMayDeliver, type NewPassword, readFirstPassword } from '../accounts/new-password.ts'
 import { mayTouch } from '../auth.ts'
@@ -8,6 +8,7 @@ import type { Subject } from '../subject.ts'
 import { type Address, toAddress } from './address.ts'
 import type { Candidates, MailboxEnsure } from './create-schemas.ts'
 import { unknownDomain } from './ground.ts'
+import { type MailboxValues, parseMailboxValues } from './values.ts'
 
 export const candidatePointer = (i: number) => `/name_candidates/${i}`
 
@@ -17,7 +18,8 @@ export interface CandidatesRequest {
   candidates: Address[]
   body: MailboxEnsure
   password: NewPassword | 'none' | undefined
-  person: ReturnType<typeof parsePersonMembers>
+  person: PersonMembers
+  values: MailboxValues
 }
 
 /** Judges everything that needs no look-up. */
@@ -36,7 +38,8 @@ export function readCandidatesRequest(
   }
   assertMayDeliver(subject, body)
   const person = parsePersonMembers(body.account ?? {}, '/account')
-  return { candidates, body, password: readFirstPassword(body), person }
+  const values = parseMailboxValues(body)
+  return { candidates, body, password: readFirstPassword(body), person, values }
 }
 
 function parseCandidates(domain: string, names: string[]): Address[] {

@@ -1,5 +1,5 @@
 import Type, { type Static } from 'typebox'
-import { DisplayName, ExternalId } from '../accounts/schemas.ts'
+import { DisplayName, ExternalId, loginPeriodMembers } from '../accounts/schemas.ts'
 import { problemAt } from '../problems.ts'
 import {
   AllowRoleName,
@@ -13,6 +13,7 @@ import {
   SealingKey,
   strict,
 } from '../schemas.ts'
+import { SentValues } from './value-schemas.ts'
 
 const settable = optional({
   create_account: Type.Boolean({
@@ -24,8 +25,9 @@ const settable = optional({
   seal_password_to: ref(SealingKey),
   no_password: NoPassword,
   authentication: Authentication,
-  account: strict(optional({ display_name: DisplayName, external_id: ExternalId })),
+  account: strict(optional({ display_name: DisplayName, external_id: ExternalId, ...loginPeriodMembers })),
   quota_bytes: QuotaBytes,
+  ...SentValues,
   allow_role_name: AllowRoleName,
 })
 

@@ -1,4 +1,4 @@
-import { assertMayTakeName, parsePersonMembers } from '../accounts/create.ts'
+import { assertMayTakeName, type PersonMembers, parsePersonMembers } from '../accounts/create.ts'
 import {
   assertMayDeliver,
   deriveFor,
@@ -26,6 +26,8 @@ import {
   type Wish,
 } from './ground.ts'
 import type { NewMailbox } from './insert.ts'
+import { withForwarded } from './sending-on.ts'
+import { type MailboxValues, parseMailboxValues } from './values.ts'
 import { type Attempt, type CreatedMailbox, isCollision, writeMailbox } from './write.ts'
 
 export interface Provisioning {
@@ -39,7 +41,8 @@ export interface MailboxRequest {
   address: Address
   body: MailboxEnsure
   password: NewPassword | 'none' | undefined
-  person: ReturnType<typeof parsePersonMembers>
+  person: PersonMembers
+  values: MailboxValues
   /** Where the request has the address. */
   pointer: string
 }
@@ -59,7 +62,8 @@ export function readMailboxRequest(
   }
   assertMayDeliver(subject, body)
   const person = parsePersonMembers(body.account ?? {}, '/account')
-  return { address, body, password: readFirstPassword(body), person, pointer }
+  const values = parseMailboxValues(body)
+  return { address, body, password: readFirstPassword(body), person, values, pointer }
 }
 
 /** Linking reaches an account that lies in no domain yet, so it is not for callers who are limited to some. */
@@ -95,7 +99,9 @@ export interface MailboxCreation<Made> {
 
 /** Creates the mailbox, with a new account or on one that exists; throws what stands against it. */
 export async function createMailbox<Made>(app: Provisioning, creation: MailboxCreation<Made>): Promise<Made> {
-  const { subject, request, createAccount } = creation
+  const { subject, createAccount } = creation
+  const values = await withForwarded(app.db, subject, creation.request.values)
+  const request = { ...creation.request, values }
   const wish: Wish = {
     address: request.address,
     pointer: request.pointer,
@@ -143,14 +149,13 @@ function onAccount(request: MailboxRequest): Attempt {
 }
 
 export function newMailbox(
-  { address, body, person }: Pick<MailboxRequest, 'address' | 'body' | 'person'>,
+  { address, person, values }: Pick<MailboxRequest, 'address' | 'person' | 'values'>,
   account: NewMailbox['account'],
 ): NewMailbox {
   return {
     address,
-    quotaBytes: body.quota_bytes ?? null,
-    displayName: person.display_name,
-    externalId: person.external_id,
+    values,
+    person,
     account,
   }
 }

@@ -12,6 +12,7 @@ import { ensureMailbox } from './ensure.ts'
 import { MailboxParams } from './parameters.ts'
 import { creationProblems } from './routes.ts'
 import { MailboxEnsured } from './schemas.ts'
+import { assertMayLift } from './values.ts'
 import { toMailbox } from './view.ts'
 
 /** One that exists already is no problem here. */
@@ -49,6 +50,7 @@ export const mailboxEnsure: FastifyPluginAsyncTypebox<Provisioning> = async (app
         request.body,
         pointer,
       )
+      assertMayLift(request.subject, wanted.values)
       const preconditions = { ifMatch: parseIfMatch(request), mustNotExist: mustNotExist(request) }
       const { row, created } = await ensureMailbox(provisioning, request.subject, wanted, preconditions)
       setETag(reply, row.version)

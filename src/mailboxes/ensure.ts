@@ -6,6 +6,7 @@ import { sameMembers } from '../merge-patch.ts'
 import { ProblemError, problem } from '../problems.ts'
 import type { Subject } from '../subject.ts'
 import { createMailbox, createsAccount, type MailboxRequest, type Provisioning } from './create.ts'
+import { withForwarded } from './sending-on.ts'
 import { findMailbox, lockMailbox, type MailboxTarget, updateMailbox } from './store.ts'
 import type { MailboxRow } from './view.ts'
 import type { CreatedMailbox } from './write.ts'
@@ -76,8 +77,8 @@ async function ensureExisting(
   return row && { row, created: false }
 }
 
-function wanted({ body: { quota_bytes }, person }: MailboxRequest) {
-  return { quota_bytes, ...person }
+function wanted({ values, person }: MailboxRequest) {
+  return { ...values, ...person }
 }
 
 /**
@@ -90,13 +91,14 @@ function writeMembers(
   request: MailboxRequest,
   precondition: Precondition,
 ): Promise<MailboxRow | undefined> {
-  const { address, person, body } = request
+  const { address, person, values } = request
   const target: MailboxTarget = { key: address, visible: subject.domains, precondition }
-  const changes = body.quota_bytes === undefined ? {} : { quota_bytes: body.quota_bytes }
   return db.transaction().execute(async (tx) => {
     const account = { name: address.name, visible: subject.domains, changes: person, precondition: undefined }
-    if (!(await lockMailbox(tx, target))) return undefined
+    const before = await lockMailbox(tx, target)
+    if (!before) return undefined
+    const judged = await withForwarded(tx, subject, values, before)
     await updateAccount(tx, account)
-    return updateMailbox(tx, target, changes)
+    return updateMailbox(tx, target, judged)
   })
 }

@@ -3,6 +3,7 @@ import { sealFor } from '../accounts/sealed-password.ts'
 import type { Verifier } from '../accounts/verifiers.ts'
 import { catalogue } from '../catalogue.ts'
 import type { Authentication } from '../database.ts'
+import { aliasDomainProblem } from '../domains/alias-domains.ts'
 import type { Writer } from '../idempotency/once.ts'
 import { type ProblemError, problem } from '../problems.ts'
 import type { Subject } from '../subject.ts'
@@ -20,6 +21,7 @@ import {
   unknownDomain,
   type Wish,
 } from './ground.ts'
+import { withForwarded } from './sending-on.ts'
 import { type CreatedMailbox, isCollision, writeMailbox } from './write.ts'
 
 export interface FirstFreeCreation<Made> {
@@ -44,9 +46,12 @@ const rounds = 3
  */
 export async function createFirstFree<Made>(
   { db, derivations }: Provisioning,
-  creation: FirstFreeCreation<Made>,
+  wanted: FirstFreeCreation<Made>,
 ): Promise<Made> {
-  const { subject, request } = creation
+  const { subject } = wanted
+  const values = await withForwarded(db, subject, wanted.request.values)
+  const request = { ...wanted.request, values }
+  const creation = { ...wanted, request }
   const lookUp = async () => judge(await lookUpGrounds(db, request.candidates), subject, request)
   if (!request.password) await lookUp() // a collision is told before the missing password
   const { prepared, verifiers } = await deriveFor(derivations, requirePassword(request.password), lookUp)
@@ -90,6 +95,7 @@ function judge(
 ): Field {
   const [first] = grounds
   if (!first || first.domain === null) throw unknownDomain('/domain')
+  if (first.alias_of !== null) throw aliasDomainProblem('/domain')
   const wishes = candidates.map((address, i): Wish => {
     const { authentication } = body
     return { address, pointer: candidatePointer(i), createAccount: true, authentication }

@@ -5,6 +5,7 @@ import type { NewPassword } from '../accounts/new-password.ts'
 import type { Mechanism } from '../accounts/verifiers.ts'
 import { mayTouch } from '../auth.ts'
 import type { Authentication, Db } from '../database.ts'
+import { aliasDomainProblem } from '../domains/alias-domains.ts'
 import type { DomainName } from '../domains/name.ts'
 import { type ProblemError, problem, problemAt } from '../problems.ts'
 import type { Subject } from '../subject.ts'
@@ -13,6 +14,7 @@ import type { Address } from './address.ts'
 /** All that decides about a create: the domain, the settings, and whoever has the name. */
 export interface Ground {
   domain: DomainName | null
+  alias_of: DomainName | null
   mailbox_limit: number | null
   mailbox_count: number | null
   authentication: Authentication
@@ -50,7 +52,7 @@ export async function lookUpGrounds(db: Db, addresses: Address[]): Promise<Groun
 }
 
 function groundColumns(name: RawBuilder<unknown>, withCount: RawBuilder<unknown>) {
-  return sql`d.name as domain, d.mailbox_limit,
+  return sql`d.name as domain, d.alias_of, d.mailbox_limit,
       case when d.mailbox_limit is not null and ${withCount} then (
         select count(*) from app.mailboxes as c where c.domain = d.name and c.state = 'active'
       ) end as mailbox_count,
@@ -82,6 +84,7 @@ export interface Wish {
 export function assertCreatable(ground: Ground, wish: Wish, subject: Subject): void {
   const { pointer, createAccount } = wish
   if (ground.domain === null) throw unknownDomain(pointer)
+  if (ground.alias_of !== null) throw aliasDomainProblem(pointer)
   const collision = findCollision(ground, wish, subject)
   if (collision) throw collision
   if (createAccount) assertAccountCreatable(ground, wish)

@@ -1,19 +1,21 @@
 import { type RawBuilder, sql } from 'kysely'
+import type { PersonMembers } from '../accounts/create.ts'
 import { isKept, listedOf, setAt, verifierRows } from '../accounts/verifier-rows.ts'
 import type { Verifier } from '../accounts/verifiers.ts'
 import type { Authentication, Db, Tx } from '../database.ts'
 import { countMailboxes } from '../domains/mailbox-counts.ts'
 import { type DomainRow, findDomainForUpdate } from '../domains/store.ts'
+import { endLoginsJob } from '../jobs/queue.ts'
 import type { Address } from './address.ts'
 import { assertWithinLimit } from './ground.ts'
+import { givenColumns, type MailboxValues } from './values.ts'
 import { type MailboxRow, usageJoins, viewColumns, writtenColumns } from './view.ts'
 
 export interface NewMailbox {
   address: Address
-  quotaBytes: number | null
-  /** undefined = as they are, where the account exists already. */
-  displayName: string | null | undefined
-  externalId: string | null | undefined
+  values: MailboxValues
+  /** What is left out is as it is, where the account exists already. */
+  person: PersonMembers
   /** How the account comes to be: made here, or there already (and of this authentication, where one is named). */
   account:
     | { authentication: Authentication; verifiers: Verifier[] }
@@ -22,7 +24,7 @@ export interface NewMailbox {
 
 /**
  * One statement, one round trip: the domain, the address, the mailbox, the account and its verifiers.
- * undefined where the domain is not there or has a limit, or the account to link is not there. A taken name
+ * undefined where the domain is not there, is an alias or has a limit, or the account to link is not there. A taken name
  * is a violation of addresses_pkey, addresses_name_key, mailboxes_pkey or accounts_pkey.
  */
 export function insertMailbox(db: Db, mailbox: NewMailbox): Promise<MailboxRow | undefined> {
@@ -54,56 +56,80 @@ async function insertInto(
   mailbox: NewMailbox,
   limit: RawBuilder<unknown>,
 ): Promise<MailboxRow | undefined> {
-  const { address, quotaBytes, account } = mailbox
+  const { address, values, account } = mailbox
+  const given = givenColumns(values)
   const linked = 'linked' in account
+  const ends = Boolean(mailbox.person.login_until)
   const { rows } = await sql<MailboxRow>`
     with d as (
       select d.name, d.locked, d.default_quota_bytes, d.secure_password_mechanisms, d.mail_server
       from app.domains as d
-      where d.name = ${address.domain} and d.state = 'active' ${limit}
+      where d.name = ${address.domain} and d.state = 'active' and d.alias_of is null ${limit}
       for key share
     ), ${linked ? linkedAccount(mailbox) : sql``} ad as (
       insert into app.addresses (name, domain, kind, holds_name)
       select ${address.name}, d.name, 'mailbox', true from d ${linked ? sql`cross join a` : sql``}
       returning name, domain
     ), m as (
-      insert into app.mailboxes as m (name, domain, quota_bytes)
-      select ad.name, ad.domain, ${quotaBytes}::bigint from ad
+      insert into app.mailboxes as m (${sql.join([sql`name, domain`, ...given.map(({ column }) => column)])})
+      select ${sql.join([sql`ad.name, ad.domain`, ...given.map(({ value }) => value)])} from ad
       returning ${writtenColumns}
-    ) ${linked ? sql`` : newAccount(mailbox)}
-    select ${viewColumns} from m join a on a.name = m.name join d on d.name = m.domain cross join app.settings as s
+    ) ${linked ? sql`` : newAccount(mailbox)} ${ends ? endingLogins : sql``}
+    select ${viewColumns} ${ends ? sql`, (select count(*) from ending)` : sql``} from m join a on a.name = m.name join d on d.name = m.domain cross join app.settings as s
     ${usageJoins}
   `.execute(db)
   return rows[0]
 }
 
-function newAccount({ account, displayName, externalId }: NewMailbox): RawBuilder<unknown> {
+const endingLogins = sql`, ending as materialized (
+      select ${endLoginsJob(sql`a.name`, sql`a.login_until`)} from a join m on m.name = a.name
+    )`
+
+function newAccount({ account, person }: NewMailbox): RawBuilder<unknown> {
   if ('linked' in account) throw new TypeError('the account is there already')
   const { authentication, verifiers } = account
+  const { display_name = null, external_id = null, login_from = null, login_until = null } = person
   return sql`, a as (
-      insert into app.accounts (name, authentication, mechanisms, display_name, external_id, password_set_at)
+      insert into app.accounts
+        (name, authentication, mechanisms, display_name, external_id, login_from, login_until, password_set_at)
       select m.name, ${authentication}, ${listedOf(verifiers, sql`coalesce(d.secure_password_mechanisms, s.secure_password_mechanisms)`)},
-        ${displayName ?? null}, ${externalId ?? null}, ${setAt(verifiers)}
+        ${display_name}, ${external_id}, ${login_from}::timestamptz, ${login_until}::timestamptz, ${setAt(verifiers)}
       from m cross join d cross join app.settings as s
-      returning name, authentication, mechanisms, disabled, display_name, external_id, password_set_at
+      returning ${accountColumns(sql``)}
     ), v as (
       insert into app.verifiers (name, mechanism, verifier)
       select a.name, v.mechanism, v.verifier from a join ${verifierRows(verifiers)} on ${isKept}
     )`
 }
 
-function linkedAccount({ address, account, displayName, externalId }: NewMailbox): RawBuilder<unknown> {
+/** Those of an account that `viewColumns` reads. */
+function accountColumns(of: RawBuilder<unknown>): RawBuilder<unknown> {
+  const names = [
+    'name',
+    'authentication',
+    'mechanisms',
+    'disabled',
+    'display_name',
+    'external_id',
+    'login_from',
+    'login_until',
+    'password_set_at',
+  ]
+  return sql.join(names.map((name) => sql`${of}${sql.raw(name)}`))
+}
+
+function linkedAccount({ address, account, person }: NewMailbox): RawBuilder<unknown> {
   const { authentication = null } = account
   const wanted = sql`
         where a.name = ${address.name} and a.state = 'active' and (${authentication}::text is null or a.authentication = ${authentication})`
-  const columns = sql`a.name, a.authentication, a.mechanisms, a.disabled, a.display_name, a.external_id, a.password_set_at`
-  if (displayName === undefined && externalId === undefined) {
+  const columns = accountColumns(sql`a.`)
+  const given = Object.entries(person).filter(([, value]) => value !== undefined)
+  if (given.length === 0) {
     return sql`a as (select ${columns} from app.accounts as a ${wanted}),`
   }
   return sql`a as (
       update app.accounts as a
-      set display_name = ${displayName === undefined ? sql`a.display_name` : displayName},
-        external_id = ${externalId === undefined ? sql`a.external_id` : externalId},
+      set ${sql.join(given.map(([name, value]) => sql`${sql.raw(name)} = ${value}`))},
         version = gen_random_uuid(), updated_at = now()
       from d -- so that nothing is changed where the domain refuses the mailbox
       ${wanted}

@@ -1,6 +1,7 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import type { Db } from '../database.ts'
 import { readDomainName } from '../domains/name.ts'
+import { readMoment } from '../moment.ts'
 import { linkNext, type Position, parseCursor, toPage } from '../pagination.ts'
 import { problemAt } from '../problems.ts'
 import { answer, problemResponses } from '../responses.ts'
@@ -56,14 +57,11 @@ function toFilter(subject: Subject, query: MailboxListQuery, position: Position 
   }
 }
 
-/**
- * PostgreSQL refuses years and offsets that RFC 3339 allows, and Date knows no leap second. Nothing was changed here
- * before 1970.
- */
+/** PostgreSQL refuses years and offsets that RFC 3339 allows. Nothing was changed here before 1970. */
 function parseMoment(text: string): Date {
-  const time = Date.parse(text.toUpperCase().replace(/:60(?=[.Z+-])/, ':59'))
-  if (Number.isNaN(time)) throw problemAt('invalid-request', 'query/updated_since', 'is not a moment')
-  return new Date(Math.max(time, 0))
+  const moment = readMoment(text)
+  if (moment === undefined) throw problemAt('invalid-request', 'query/updated_since', 'is not a moment')
+  return new Date(Math.max(moment.getTime(), 0))
 }
 
 /** A domain that is not the caller's, or cannot be one, gives an empty list like one that has no mailboxes. */

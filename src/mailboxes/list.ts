@@ -11,6 +11,7 @@ export interface MailboxFilter {
   name?: string | undefined
   external_id?: string | undefined
   locked?: boolean | undefined
+  hold?: boolean | undefined
   updatedSince?: Date | undefined
   after?: string | undefined
   limit: number
@@ -47,6 +48,7 @@ function conditions({
   prefix,
   name,
   locked,
+  hold,
   updatedSince,
   after,
 }: MailboxFilter): RawBuilder<unknown> {
@@ -57,6 +59,7 @@ function conditions({
       ...(prefix === undefined ? [] : [sql`m.name >= ${prefix} and starts_with(m.name, ${prefix})`]),
       ...(name === undefined ? [] : [sql`m.name = ${name}`]),
       ...(locked === undefined ? [] : [locked ? sql`m.locked` : sql`not m.locked`]),
+      ...(hold === undefined ? [] : [hold ? sql`m.hold` : sql`not m.hold`]),
       ...(updatedSince === undefined ? [] : [sql`m.updated_at >= ${updatedSince}::timestamptz`]),
       ...(after === undefined ? [] : [sql`m.name > ${after}`]),
     ],

@@ -13,6 +13,7 @@ export const MailboxListQuery = strict({
     name: filterText(256, 'Exactly this name.'),
     external_id: filterText(200, 'Of the account; may give several.'),
     locked: Type.Boolean({ description: "The mailbox's own lock." }),
+    hold: Type.Boolean({ description: 'Those that nothing purges.' }),
     updated_since: Type.String({
       format: 'date-time',
       description:

@@ -19,7 +19,9 @@ import { MailboxCreate, placeOf } from './create-schemas.ts'
 import { createFirstFree } from './first-free.ts'
 import { MailboxDeleteQuery, MailboxParams } from './parameters.ts'
 import { Mailbox, MailboxCreated, MailboxUpdate } from './schemas.ts'
+import { updateSentOn } from './sending-on.ts'
 import { deleteMailbox, getMailbox, parseMailboxKey, purgeMailbox, updateMailbox } from './store.ts'
+import { assertMayLift, parseMailboxValues } from './values.ts'
 import { toMailbox } from './view.ts'
 import type { CreatedMailbox } from './write.ts'
 
@@ -28,6 +30,7 @@ export const creationProblems = [
   'invalid-address',
   'invalid-name',
   'unknown-domain',
+  'alias-domain',
   'role-name-refused',
   'password-required',
   'password-not-accepted',
@@ -43,6 +46,9 @@ export const creationProblems = [
   'name-taken',
   'account-exists',
   'mailbox-limit-reached',
+  'invalid-login-period',
+  'forwarding-refused',
+  'unknown-target',
 ] as const
 
 function toCreated({ password }: Pick<MailboxRequest, 'password'>) {
@@ -119,8 +125,9 @@ export const mailboxes: FastifyPluginAsyncTypebox<Provisioning> = async (app, pr
       schema: {
         operationId: 'updateMailbox',
         tags: ['mailboxes'],
-        summary: 'Change a mailbox: lock, unlock, quota',
-        description: 'JSON Merge Patch (RFC 7396). An edit that changes nothing leaves the ETag as it is.',
+        summary: 'Change a mailbox: lock, unlock, quota, forwarding, refusal, hold',
+        description:
+          'JSON Merge Patch (RFC 7396). An edit that changes nothing leaves the ETag as it is. `hold` by itself reaches a deleted mailbox too; `"hold": false` needs `mailboxes:purge` besides, and to send mail on outside the domains of the installation `forwarding:write`.',
         security: [{ bearer: ['mailboxes:write'] }],
         params: MailboxParams,
         headers: IfMatch,
@@ -128,7 +135,13 @@ export const mailboxes: FastifyPluginAsyncTypebox<Provisioning> = async (app, pr
         consumes: mergePatchTypes,
         response: {
           200: answer(Mailbox, 'The mailbox as it is now.', 'etag'),
-          ...bodyProblemResponses('mailbox-not-found', 'precondition-failed'),
+          ...bodyProblemResponses(
+            'mailbox-not-found',
+            'precondition-failed',
+            'invalid-address',
+            'forwarding-refused',
+            'unknown-target',
+          ),
         },
       },
     },
@@ -138,7 +151,11 @@ export const mailboxes: FastifyPluginAsyncTypebox<Provisioning> = async (app, pr
         visible: request.subject.domains,
         precondition: parseIfMatch(request),
       }
-      const row = await updateMailbox(db, target, request.body)
+      const values = parseMailboxValues(request.body)
+      assertMayLift(request.subject, values)
+      const row = values.forward_to
+        ? await db.transaction().execute((tx) => updateSentOn(tx, request.subject, target, values))
+        : await updateMailbox(db, target, values)
       setETag(reply, row.version)
       return toMailbox(row)
     },
@@ -152,14 +169,14 @@ export const mailboxes: FastifyPluginAsyncTypebox<Provisioning> = async (app, pr
         tags: ['mailboxes'],
         summary: 'Delete a mailbox',
         description:
-          'Nobody can log in and mail is refused from now on; the mail and the name are kept until `purge_at` (`deleted_retention_days`), and so long it can be restored. `purge=true` removes it for good.',
+          'Nobody can log in and mail is refused from now on; the mail and the name are kept until `purge_at` (`deleted_retention_days`), and so long it can be restored. `purge=true` removes it for good. One on hold is not purged, neither so nor when its time is over, until the hold is lifted.',
         security: [{ bearer: ['mailboxes:write'] }],
         params: MailboxParams,
         headers: IfMatch,
         querystring: MailboxDeleteQuery,
         response: {
           204: noContent('Deleted.'),
-          ...bodyProblemResponses('mailbox-not-found', 'precondition-failed'),
+          ...bodyProblemResponses('mailbox-not-found', 'precondition-failed', 'on-hold'),
         },
       },
     },

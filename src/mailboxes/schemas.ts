@@ -1,5 +1,4 @@
 import Type, { type Static } from 'typebox'
-import { DisplayName, ExternalId } from '../accounts/schemas.ts'
 import {
   Authentication,
   bytes,
@@ -18,6 +17,7 @@ import {
 } from '../schemas.ts'
 import { MailboxCreate, MailboxEnsure } from './create-schemas.ts'
 import { Credentials, credentialSchemas } from './credentials.ts'
+import { MailboxAccount, SentValues, ShownValues } from './value-schemas.ts'
 
 const Usage = strict(
   {
@@ -28,17 +28,6 @@ const Usage = strict(
   { $id: 'Usage', description: 'As the mail servers counted it last; null = nothing was ever delivered.' },
 )
 
-const MailboxAccount = strict(
-  {
-    name: Type.String(),
-    disabled: Type.Boolean(),
-    display_name: DisplayName,
-    external_id: ExternalId,
-    password_set_at: nullable(Timestamp),
-  },
-  { $id: 'MailboxAccount', description: 'The account that owns the mailbox; it has the same name.' },
-)
-
 const example = {
   id: '5f0c1d2e-7a43-4a55-9d0e-8f6a3b1c2d4e',
   address: 'user05@example.jp',
@@ -47,6 +36,8 @@ const example = {
   account: {
     name: 'user05',
     disabled: false,
+    login_from: null,
+    login_until: '2027-03-31T15:00:00.000Z',
     display_name: 'Hanako Yamada',
     external_id: '1001',
     password_set_at: '2026-11-24T08:00:00.000Z',
@@ -57,6 +48,10 @@ const example = {
   login_blocked_by: [],
   quota_bytes: null,
   effective_quota_bytes: 0,
+  forward_to: [],
+  keep_copy: true,
+  delivery: 'accept',
+  hold: false,
   usage: { bytes: 48213, messages: 12, updated_at: '2026-11-24T08:00:00.000Z' },
   last_login_at: '2026-11-24T08:00:00.000Z',
   state: 'active',
@@ -84,14 +79,15 @@ const members = {
   locked: Locked,
   effective_locked: Type.Boolean({ description: "Its own lock, or its domain's." }),
   login_blocked_by: Type.Array(
-    oneOf(['mailbox', 'domain', 'account', 'no-password', 'no-login-form', 'deleted']),
+    oneOf(['mailbox', 'domain', 'account', 'not-yet', 'expired', 'no-password', 'no-login-form', 'deleted']),
     {
       description:
-        'Every reason why nobody can log in at this moment: the lock of the mailbox or the domain, the disabled account, no password, no form of login that the settings allow, the deletion.',
+        'Every reason why nobody can log in at this moment: the lock of the mailbox or the domain, the disabled account, its `login_from` that is still to come or its `login_until` that is over, no password, no form of login that the settings allow, the deletion.',
     },
   ),
   quota_bytes: QuotaBytes,
   effective_quota_bytes: bytes('In force, in bytes; 0 = unlimited.'),
+  ...ShownValues,
   usage: ref(Usage),
   last_login_at: nullable(Timestamp),
   state: oneOf(['active', 'deleted']),
@@ -129,11 +125,18 @@ export const MailboxEnsured = strict(
 )
 export type MailboxEnsured = Static<typeof MailboxEnsured>
 
-export const MailboxUpdate = strict(optional({ locked: Locked, quota_bytes: QuotaBytes }), {
-  $id: 'MailboxUpdate',
-  description: 'JSON Merge Patch (RFC 7396).',
-  examples: [{ locked: true }],
-})
+export const MailboxUpdate = strict(
+  optional({
+    locked: Locked,
+    quota_bytes: QuotaBytes,
+    ...SentValues,
+  }),
+  {
+    $id: 'MailboxUpdate',
+    description: 'JSON Merge Patch (RFC 7396). `hold` by itself reaches a deleted mailbox too.',
+    examples: [{ locked: true }, { forward_to: ['user06@example.jp'], keep_copy: false }],
+  },
+)
 export type MailboxUpdate = Static<typeof MailboxUpdate>
 
 export const MailboxList = strict(

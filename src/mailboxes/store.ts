@@ -7,6 +7,7 @@ import { endSessionsJob, removeMailJobs } from '../jobs/queue.ts'
 import { problem } from '../problems.ts'
 import type { Subject } from '../subject.ts'
 import { isMailboxId, lookUpAddress } from './address.ts'
+import { givenColumns, type MailboxValues } from './values.ts'
 import { type MailboxRow, viewColumns, viewJoins, writtenColumns } from './view.ts'
 
 /** What the path names: an id, or an address. */
@@ -28,7 +29,7 @@ export interface MailboxTarget {
 function isTarget({ key, visible, expired }: Omit<MailboxTarget, 'precondition'>): RawBuilder<boolean> {
   const named = 'id' in key ? sql`m.id = ${key.id}` : sql`m.name = ${key.name} and m.domain = ${key.domain}`
   const own = visible === '*' ? sql`true` : sql`m.domain = any(${visible}::text[])`
-  const due = expired ? sql`m.state = 'deleted' and m.purge_at <= now()` : sql`true`
+  const due = expired ? sql`m.state = 'deleted' and m.purge_at <= now() and not m.hold` : sql`true`
   return sql`${named} and ${own} and ${due}`
 }
 
@@ -55,50 +56,59 @@ export async function getMailbox(...target: Parameters<typeof findMailbox>): Pro
   throw problem('mailbox-not-found')
 }
 
+type LockedMailbox = Pick<MailboxRow, 'name' | 'state' | 'version' | 'forward_to'> & { forwarded: string[] }
+
 /** Holds the mailbox until the transaction ends; undefined where it is not in one of these states. */
 export async function lockMailbox(
   tx: Tx,
   target: Omit<MailboxTarget, 'precondition'>,
   states: MailboxRow['state'][] = ['active'],
-): Promise<Pick<MailboxRow, 'name' | 'state' | 'version'> | undefined> {
-  const { rows } = await sql<Pick<MailboxRow, 'name' | 'state' | 'version'>>`
-    select m.name, m.state, m.version from app.mailboxes as m
+): Promise<LockedMailbox | undefined> {
+  const { rows } = await sql<LockedMailbox>`
+    select m.name, m.state, m.version, m.forward_to, m.forwarded from app.mailboxes as m
     where ${isTarget(target)} and m.state = any(${states}::text[])
     for update`.execute(tx)
   return rows[0]
-}
-
-export interface MailboxChanges {
-  locked?: boolean
-  quota_bytes?: number | null
 }
 
 /** One statement where something changes; an edit that changes nothing leaves version and times alone. */
 export async function updateMailbox(
   db: Db,
   target: MailboxTarget,
-  changes: MailboxChanges,
+  changes: MailboxValues,
 ): Promise<MailboxRow> {
-  const { locked, quota_bytes } = changes
-  const toLocked = locked === undefined ? sql`m.locked` : sql`${locked}::boolean`
-  const toQuota = quota_bytes === undefined ? sql`m.quota_bytes` : sql`${quota_bytes}::bigint`
+  const given = givenColumns(changes)
+  const shown = given.filter(({ name }) => name !== 'forwarded') // what nobody sees makes no new version
+  const states = statesFor(changes)
+  if (given.length === 0) return unchanged(db, target, states)
   const ended = sql<string>`m.name || '@' || m.domain`
   const { rows } = await sql<MailboxRow>`
     with m as (
       update app.mailboxes as m
-      set locked = ${toLocked}, quota_bytes = ${toQuota}, version = gen_random_uuid(), updated_at = now()
-      where ${isTarget(target)} and m.state = 'active' and ${hasVersion(target.precondition)}
-        and (m.locked, m.quota_bytes) is distinct from (${toLocked}, ${toQuota})
+      set ${sql.join(given.map(({ column, value }) => sql`${column} = ${value}`))},
+        version = gen_random_uuid(), updated_at = now()
+      where ${isTarget(target)} and m.state = any(${states}::text[]) and ${hasVersion(target.precondition)}
+        and (${sql.join(
+          shown.map(({ old, value }) => sql`${old} is distinct from ${value}`),
+          sql` or `,
+        )})
       returning ${writtenColumns}
     ), ended as materialized (
-      select ${endSessionsJob(ended)} from m where ${locked === true}
+      select ${endSessionsJob(ended)} from m where ${changes.locked === true}
     )
     select ${viewColumns}, (select count(*) from ended) from m ${viewJoins}`.execute(db)
-  return rows[0] ?? unchanged(db, target)
+  return rows[0] ?? unchanged(db, target, states)
 }
 
-async function unchanged(db: Db, target: MailboxTarget): Promise<MailboxRow> {
-  const row = await getMailbox(db, target)
+const anyState: MailboxRow['state'][] = ['active', 'deleted']
+
+/** A hold by itself reaches a deleted mailbox too, whose mail is all that is left to be kept. */
+function statesFor(changes: MailboxValues): MailboxRow['state'][] {
+  return Object.keys(changes).join() === 'hold' ? anyState : ['active']
+}
+
+async function unchanged(db: Db, target: MailboxTarget, states: MailboxRow['state'][]): Promise<MailboxRow> {
+  const row = await getMailbox(db, target, states)
   if (!meets(target.precondition, row.version)) throw problem('precondition-failed')
   return row
 }
@@ -123,14 +133,18 @@ export async function deleteMailbox(db: Db, target: MailboxTarget, accountGoes: 
   if (rows.length === 0) await refuse(db, target, ['active'])
 }
 
-/** Removes the rows, so that the name is free; with the last mailbox of a deleted domain, the domain too. */
+/**
+ * Removes the rows, so that the name is free; with the last mailbox of a deleted domain, the domain too. One on hold
+ * stays: a hold that is set meanwhile is waited for with the lock, and one that comes after finds nothing to hold.
+ */
 export async function purgeMailbox(tx: Tx, target: MailboxTarget, accountGoes: boolean): Promise<void> {
   const deletedDomain = await lockDomainOf(tx, target)
   // in a statement of its own: the next one then sees whether a deletion it waited for took the account along
-  await lockMailbox(tx, target, ['active', 'deleted'])
+  await lockMailbox(tx, target, anyState)
   const { rows } = await sql`
     with m as (
-      delete from app.mailboxes as m where ${isTarget(target)} and ${hasVersion(target.precondition)}
+      delete from app.mailboxes as m
+      where ${isTarget(target)} and not m.hold and ${hasVersion(target.precondition)}
       returning m.name, m.domain, m.id
     ), x as (
       delete from app.addresses as x using m where x.name = m.name and x.domain = m.domain
@@ -143,7 +157,7 @@ export async function purgeMailbox(tx: Tx, target: MailboxTarget, accountGoes: b
       where a.name = m.name and (${accountGoes} or a.state = 'deleted' or a.authentication = 'password_file')
     )
     select ${removeMailJobs(sql`m.id`, sql`m.name || '@' || m.domain`)} from m`.execute(tx)
-  if (rows.length === 0) await refuse(tx, target, ['active', 'deleted'])
+  if (rows.length === 0) await refuse(tx, target, anyState)
   if (deletedDomain !== undefined) await removeEmptyDomain(tx, deletedDomain)
 }
 
@@ -162,19 +176,24 @@ async function lockDomainOf(tx: Tx, target: MailboxTarget): Promise<DomainName |
   return rows[0]?.state === 'deleted' ? rows[0].name : undefined
 }
 
-/** With what other addresses it has: the aliases go when the domain goes. */
+/** With what other addresses it has: the aliases go when the domain goes, and the names that they hold are free. */
 async function removeEmptyDomain(tx: Tx, name: DomainName): Promise<void> {
   await sql`
     with d as (
       delete from app.domains as d
       where d.name = ${name} and not exists (select from app.mailboxes as m where m.domain = d.name)
       returning d.name
+    ), x as (
+      delete from app.addresses as x using d where x.domain = d.name returning x.name, x.holds_name
     )
-    delete from app.addresses as x using d where x.domain = d.name`.execute(tx)
+    delete from app.accounts as a using x where x.holds_name and a.name = x.name and a.state = 'held'`.execute(
+    tx,
+  )
 }
 
 async function refuse(db: Db, target: MailboxTarget, states: MailboxRow['state'][]): Promise<never> {
-  const { version } = await getMailbox(db, target, states)
-  // one that would do was made since: there was none for the statement
-  throw problem(meets(target.precondition, version) ? 'mailbox-not-found' : 'precondition-failed')
+  const { version, hold } = await getMailbox(db, target, states)
+  if (!meets(target.precondition, version)) throw problem('precondition-failed')
+  // else one that would do was made since: there was none for the statement
+  throw problem(hold ? 'on-hold' : 'mailbox-not-found')
 }

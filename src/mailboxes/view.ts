@@ -11,12 +11,21 @@ export interface MailboxRow extends CredentialFacts {
   state: 'active' | 'deleted'
   locked: boolean
   quota_bytes: number | null
+  forward_to: string[]
+  keep_copy: boolean
+  delivery: 'accept' | 'refuse'
+  hold: boolean
   purge_at: Date | null
   version: string
   created_at: Date
   updated_at: Date
   authentication: Authentication
   disabled: boolean
+  login_from: Date | null
+  login_until: Date | null
+  /** Both by the clock of the database, as the mail servers judge it. */
+  not_yet: boolean
+  expired: boolean
   display_name: string | null
   external_id: string | null
   domain_locked: boolean
@@ -29,9 +38,11 @@ export interface MailboxRow extends CredentialFacts {
 
 /** The columns of MailboxRow, over the sources m (mailboxes), a (accounts), d (domains), s (settings), u and l. */
 export const viewColumns = sql`
-  m.name || '@' || m.domain as address, m.id, m.name, m.domain, m.state, m.locked, m.quota_bytes, m.purge_at,
-  m.version, m.created_at, m.updated_at,
+  m.name || '@' || m.domain as address, m.id, m.name, m.domain, m.state, m.locked, m.quota_bytes,
+  m.forward_to, m.keep_copy, m.delivery, m.hold, m.purge_at, m.version, m.created_at, m.updated_at,
   a.authentication, a.mechanisms, a.disabled, a.display_name, a.external_id, a.password_set_at,
+  a.login_from, a.login_until, coalesce(a.login_from > now(), false) as not_yet,
+  coalesce(a.login_until <= now(), false) as expired,
   d.locked as domain_locked,
   coalesce(m.quota_bytes, d.default_quota_bytes, s.default_quota_bytes) as effective_quota_bytes,
   coalesce(d.secure_password_mechanisms, s.secure_password_mechanisms) as listed_mechanisms,
@@ -57,7 +68,8 @@ export const viewJoins = sql`
 
 /** The columns of a mailbox that a writing statement has to return for `viewColumns`. */
 export const writtenColumns = sql`
-  m.name, m.domain, m.id, m.state, m.locked, m.quota_bytes, m.purge_at, m.version, m.created_at, m.updated_at`
+  m.name, m.domain, m.id, m.state, m.locked, m.quota_bytes, m.forward_to, m.keep_copy, m.delivery, m.hold, m.purge_at,
+  m.version, m.created_at, m.updated_at`
 
 export function toMailbox(row: MailboxRow): Mailbox {
   const credentials = toCredentials(row)
@@ -69,6 +81,8 @@ export function toMailbox(row: MailboxRow): Mailbox {
     account: {
       name: row.name,
       disabled: row.disabled,
+      login_from: row.login_from,
+      login_until: row.login_until,
       display_name: row.display_name,
       external_id: row.external_id,
       password_set_at: row.password_set_at,
@@ -79,6 +93,10 @@ export function toMailbox(row: MailboxRow): Mailbox {
     login_blocked_by: blockedBy(row, credentials),
     quota_bytes: row.quota_bytes,
     effective_quota_bytes: row.effective_quota_bytes,
+    forward_to: row.forward_to,
+    keep_copy: row.keep_copy,
+    delivery: row.delivery,
+    hold: row.hold,
     usage: {
       bytes: row.usage_bytes ?? 0,
       messages: row.usage_messages ?? 0,
@@ -102,6 +120,8 @@ function blockedBy(
     mailbox: row.locked,
     domain: row.domain_locked,
     account: row.disabled,
+    'not-yet': row.not_yet,
+    expired: row.expired,
     'no-password': !hasPassword,
     'no-login-form': hasPassword && clear_text === null && secure_password === null,
     deleted: row.state === 'deleted',

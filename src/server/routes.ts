@@ -4,6 +4,7 @@ import { inOrder } from '../accounts/verifiers.ts'
 import { requireScope } from '../auth.ts'
 import type { Db } from '../database.ts'
 import { parseHostName } from '../domains/host-name.ts'
+import { type DomainName, parseDomainName } from '../domains/name.ts'
 import { parseIfMatch, setETag } from '../etag.ts'
 import { parseDestination } from '../mailboxes/address.ts'
 import { answer, bodyProblemResponses, problemResponses } from '../responses.ts'
@@ -46,7 +47,7 @@ export const server: FastifyPluginAsyncTypebox<{ db: Db }> = async (app, { db })
         tags: ['server'],
         summary: 'Change settings of the installation',
         description:
-          'JSON Merge Patch (RFC 7396). Only for callers with all domains; `mail_server` and `relay_networks` need `mailflow:write` besides.',
+          'JSON Merge Patch (RFC 7396). Only for callers with all domains; `mail_server`, `relay_networks` and `forward_allowed_domains` need `mailflow:write` besides.',
         security: [{ bearer: ['server:write'] }],
         headers: IfMatch,
         body: ref(ServerUpdate),
@@ -73,15 +74,24 @@ export const server: FastifyPluginAsyncTypebox<{ db: Db }> = async (app, { db })
   )
 }
 
+/** Members that decide where mail goes. */
+const ofMailFlow = ['mail_server', 'relay_networks', 'forward_allowed_domains'] as const
+
+function parseDomains(texts: readonly string[]): DomainName[] {
+  return [...new Set(texts.map((text, i) => parseDomainName(text, `/forward_allowed_domains/${i}`)))]
+}
+
 function parseSettings(subject: Subject, body: ServerUpdate): ServerUpdate {
   const { mail_server, postmaster_address, relay_networks, secure_password_mechanisms } = body
-  if (mail_server !== undefined || relay_networks !== undefined) requireScope(subject, 'mailflow:write')
+  const { forward_allowed_domains } = body
+  if (ofMailFlow.some((member) => body[member] !== undefined)) requireScope(subject, 'mailflow:write')
   assertAvailable(body.authentication)
   return {
     ...body,
     ...(mail_server !== undefined && { mail_server: parseHostName(mail_server, '/mail_server') }),
     ...(secure_password_mechanisms && { secure_password_mechanisms: inOrder(secure_password_mechanisms) }),
     ...(relay_networks !== undefined && { relay_networks: parseRelayNetworks(relay_networks) }),
+    ...(forward_allowed_domains && { forward_allowed_domains: parseDomains(forward_allowed_domains) }),
     ...(typeof postmaster_address === 'string' && {
       postmaster_address: parseDestination(postmaster_address, '/postmaster_address'),
     }),

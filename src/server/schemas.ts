@@ -1,4 +1,5 @@
 import Type, { type Static } from 'typebox'
+import type { DomainName } from '../domains/name.ts'
 import { SecurePasswordMechanisms } from '../domains/schemas.ts'
 import { Authentication, bytes, nullable, optional, strict, Timestamp } from '../schemas.ts'
 
@@ -55,6 +56,13 @@ const settings = {
     maximum: 3650,
     description: 'How long mailboxes deleted from now on can be restored.',
   }),
+  forward_allowed_domains: Type.Unsafe<DomainName[] | null>({
+    type: ['array', 'null'],
+    items: { type: 'string', maxLength: 1024 },
+    maxItems: 1000,
+    description:
+      'Domains outside the installation that aliases and forwarding may send mail on to (with `forwarding:write`), without their subdomains; null = any. What is set up already stays. Needs `mailflow:write`.',
+  }),
 }
 
 const Statistics = strict(
@@ -89,6 +97,7 @@ export const Server = strict(
         local_name_max_length: 20,
         default_quota_bytes: 0,
         deleted_retention_days: 30,
+        forward_allowed_domains: null,
         statistics: {
           domains: 2,
           mailboxes: 12,
@@ -114,7 +123,7 @@ const resettable = {
 export const ServerUpdate = strict(optional(resettable), {
   $id: 'ServerUpdate',
   description:
-    'JSON Merge Patch (RFC 7396); null resets a port to its usual number and removes `postmaster_address`.',
+    'JSON Merge Patch (RFC 7396); null resets a port to its usual number, removes `postmaster_address`, and lets `forward_allowed_domains` be any.',
   examples: [{ local_name_max_length: 32 }],
 })
 export type ServerUpdate = Static<typeof ServerUpdate>

@@ -21,6 +21,7 @@ const columns = [
   'local_name_max_length',
   'default_quota_bytes',
   'deleted_retention_days',
+  'forward_allowed_domains',
   'version',
   'updated_at',
 ] as const

@@ -27,6 +27,8 @@ test('creates an account without a mailbox and gives it back', async () => {
     disabled: false,
     display_name: '山田 花子',
     external_id: '1001',
+    login_from: null,
+    login_until: null,
     mailbox: null,
     password_set_at: account.password_set_at,
     created_at: account.created_at,

@@ -25,6 +25,8 @@ test('creates a domain and gives it back', async () => {
     postmaster_address: null,
     mailbox_limit: null,
     default_quota_bytes: null,
+    accepts_mail: true,
+    alias_of: null,
     mailbox_count: 0,
     purge_at: null,
   })

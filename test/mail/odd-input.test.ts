@@ -12,6 +12,12 @@ after(() => reader.end())
 before(async () => {
   await admin.post('/v1/domains', { name: 'example.jp' })
   await admin.post('/v1/mailboxes', { address: 'user05@example.jp', generate_password: true })
+  await admin.post('/v1/mailboxes', {
+    address: 'leaver@example.jp',
+    generate_password: true,
+    forward_to: ['user05@example.jp', 'leaver@elsewhere.example'],
+    keep_copy: false,
+  })
 })
 
 /** Every call that a mail server can make, and the most rows it may answer with. */
@@ -24,11 +30,13 @@ const calls: [statement: string, parameters: (text: string) => (string | null)[]
   ["select * from mail.userdb($1 || '@example.jp', 'doveadm')", (text) => [text], 0],
   ["select * from mail.userdb('user05@' || $1, 'doveadm')", (text) => [text], 0],
   ['select * from mail.domain($1)', (text) => [text], 0],
-  ...(['mailbox', 'alias', 'sender_login'] as const).flatMap((name): typeof calls => [
+  ...(['mailbox', 'alias', 'sender_login', 'recipient_access'] as const).flatMap((name): typeof calls => [
     [`select * from mail.${name}($1, 'example.jp')`, (text) => [text], 0],
     [`select * from mail.${name}('user05', $1)`, (text) => [text], 0],
     [`select * from mail.${name}($1, $1)`, (text) => [text], 0],
   ]),
+  ["select * from mail.alias('leaver+' || $1, 'example.jp')", (text) => [text], 2],
+  ["select * from mail.recipient_access('leaver+' || $1, 'example.jp')", (text) => [text], 1],
 ]
 
 async function askEverything(text: string | null): Promise<void> {

@@ -131,6 +131,26 @@ describe('live sessions', { skip: cannotServeMail }, () => {
     })
   }
 
+  test('are ended when the time of the account is over, and not when it has got more', async (t) => {
+    for (const name of ['leaver', 'stayer']) await createMailbox(`${name}@example.jp`)
+    const [sessions, others] = await Promise.all(
+      ['leaver', 'stayer'].map((it) => openBoth(`${it}@example.jp`)),
+    )
+    t.after(() => close([...sessions!, ...others!]))
+    const moment = Date.now() + 3_000
+    for (const name of ['leaver', 'stayer']) {
+      const { status } = await admin.patch(`/v1/accounts/${name}`, { login_until: new Date(moment) })
+      assert.equal(status, 200)
+    }
+    await admin.patch('/v1/accounts/stayer', { login_until: new Date(moment + 3_600_000) })
+    assert.deepEqual(await alive([...sessions!, ...others!]), [true, true, true, true])
+    const ms = await endOf(sessions!, moment)
+    t.diagnostic(`ended after ${ms} ms`)
+    assert.ok(ms >= 0 && ms < promptMs, `ended after ${ms} ms`)
+    await assertRefused('leaver@example.jp')
+    assert.deepEqual(await alive(others!), [true, true])
+  })
+
   test('mail goes on to arrive during a lock and is there after it', async () => {
     const id = await createMailbox('kept@example.jp')
     await admin.patch('/v1/mailboxes/kept@example.jp', { locked: true })

@@ -45,6 +45,8 @@ test('makes the mailbox, its account and its verifiers', async () => {
     disabled: false,
     display_name: 'Hanako',
     external_id: '1001',
+    login_from: null,
+    login_until: null,
     password_set_at: body.account.password_set_at,
   })
   assert.deepEqual([body.quota_bytes, body.effective_quota_bytes], [5_000_000, 5_000_000])

@@ -30,6 +30,7 @@ test('begins with the defaults of the document', async () => {
     local_name_max_length: 20,
     default_quota_bytes: 0,
     deleted_retention_days: 30,
+    forward_allowed_domains: null,
   })
 })
 
@@ -67,6 +68,13 @@ const settings: [string, unknown, unknown?][] = [
   ['default_quota_bytes', 0],
   ['deleted_retention_days', 0],
   ['deleted_retention_days', 3650],
+  ['forward_allowed_domains', []],
+  [
+    'forward_allowed_domains',
+    ['partner.example', 'BÜCHER.example'],
+    ['partner.example', 'xn--bcher-kva.example'],
+  ],
+  ['forward_allowed_domains', null],
 ]
 for (const [member, value, stored = value] of settings) {
   test(`sets ${member} to ${JSON.stringify(value)} and nothing else`, async () => {
@@ -129,6 +137,7 @@ const refusals: [string, unknown, string][] = [
   ['deleted_retention_days', -1, '400 invalid-request'],
   ['deleted_retention_days', 3651, '400 invalid-request'],
   ['deleted_retention_days', 1.5, '400 invalid-request'],
+  ['forward_allowed_domains', 'example.jp', '400 invalid-request'],
   ['statistics', {}, '400 invalid-request'],
   ['tokens', 1, '400 invalid-request'],
 ]
@@ -142,6 +151,12 @@ for (const [member, value, expected] of refusals) {
   })
 }
 
+test('says which of the domains to forward to is none', async () => {
+  const refused = await admin.patch(path, { forward_allowed_domains: ['partner.example', 'a_b.example'] })
+  assert.equal(outcome(refused), '422 invalid-domain-name')
+  assert.equal(refused.body.errors[0].pointer, '/forward_allowed_domains/1')
+})
+
 describe('rights', () => {
   test('server:read reads, server:write changes, mailflow:write is for the mail server', async () => {
     const reader = await service.as({ scopes: ['server:read'] })
@@ -154,6 +169,10 @@ describe('rights', () => {
     assert.equal(outcome(refused), '403 insufficient-scope')
     assert.match(refused.body.detail, /mailflow:write/)
     assert.equal((await admin.get(path)).body.pop3s_port, 2995)
+    assert.equal(
+      outcome(await writer.patch(path, { forward_allowed_domains: null })),
+      '403 insufficient-scope',
+    )
     const flow = await service.as({ scopes: ['mailflow:write'] })
     assert.equal(
       outcome(await flow.patch(path, { mail_server: 'mail.example.jp' })),

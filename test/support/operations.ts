@@ -38,6 +38,8 @@ const bodies: Record<string, (target: Target) => object> = {
   createAccount: ({ account }) => ({ name: account, generate_password: true }),
   updateAccount: () => ({ disabled: true }),
   setPassword: () => ({ generate_password: true }),
+  createAlias: ({ domain, mailbox }) => ({ address: `group@${domain}`, targets: [mailbox] }),
+  updateAlias: () => ({ send_as: true }),
   updateServer: () => ({ pop3s_port: 2995 }),
 }
 
@@ -48,8 +50,19 @@ export function bodyFor({ operationId, hasBody }: DeclaredOperation, target: Tar
   return make?.(target)
 }
 
+/** The alias that a request names. */
+export function aliasIn(domain: string): string {
+  return `team@${domain}`
+}
+
 export function pathFor({ path }: DeclaredOperation, { domain, mailbox, account }: Target): string {
-  const values: Record<string, string> = { domain, mailbox, account, code: 'name-taken' }
+  const values: Record<string, string> = {
+    domain,
+    mailbox,
+    account,
+    address: aliasIn(domain),
+    code: 'name-taken',
+  }
   return path.replace(/\{(\w+)\}/g, (_, name: string) => {
     const value = values[name]
     if (value === undefined) throw new Error(`no value for {${name}} of ${path}`)

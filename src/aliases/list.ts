@@ -1,0 +1,50 @@
+import { type RawBuilder, sql } from 'kysely'
+import type { Db } from '../database.ts'
+import type { DomainName } from '../domains/name.ts'
+import type { Subject } from '../subject.ts'
+import { type AliasRow, aliasColumns } from './store.ts'
+
+export interface AliasFilter {
+  /** What the caller may see. */
+  visible: Subject['domains']
+  /** Those to look in; '*' = every domain. */
+  domains: '*' | readonly DomainName[]
+  target?: string | undefined
+  prefix?: string | undefined
+  /** An address. */
+  after?: string | undefined
+  limit: number
+}
+
+/** One row more than `limit`, where there is one, in the order of the names and then of the domains. */
+export async function listAliases(db: Db, filter: AliasFilter): Promise<AliasRow[]> {
+  const { rows } = await sql<AliasRow>`
+    select ${aliasColumns(filter.visible)}
+    from (${candidates(filter)}) as a join app.addresses as x on x.name = a.name and x.domain = a.domain
+    order by a.name, a.domain limit ${filter.limit + 1}`.execute(db)
+  return rows
+}
+
+/** Aliases out of which the page is taken; each way reads only rows that it may return. */
+function candidates(filter: AliasFilter): RawBuilder<unknown> {
+  const { domains, limit } = filter
+  const page = sql`order by a.name, a.domain limit ${limit + 1}`
+  const rows = sql`select a.* from app.aliases as a join app.domains as d on d.name = a.domain and d.state = 'active'`
+  if (domains === '*') return sql`${rows} where ${conditions(filter)} ${page}`
+  return sql`select a.* from unnest(${domains}::text[]) as own (domain) cross join lateral (
+      ${rows} where a.domain = own.domain and ${conditions(filter)} ${page}
+    ) as a`
+}
+
+function conditions({ target, prefix, after }: AliasFilter): RawBuilder<unknown> {
+  const [, name = '', domain = ''] = /^(.*)@(.*)$/.exec(after ?? '') ?? []
+  return sql.join(
+    [
+      sql`true`,
+      ...(target === undefined ? [] : [sql`a.targets @> array[${target}::text]`]),
+      ...(prefix === undefined ? [] : [sql`a.name >= ${prefix} and starts_with(a.name, ${prefix})`]),
+      ...(after === undefined ? [] : [sql`(a.name, a.domain) > (${name}, ${domain})`]),
+    ],
+    sql` and `,
+  )
+}

@@ -1,0 +1,59 @@
+import { assertTargetsExist } from '../aliases/targets.ts'
+import type { Db, Tx } from '../database.ts'
+import { assertMayForward, isForwarding, lookUpForwardingRules } from '../forwarding.ts'
+import { problem } from '../problems.ts'
+import type { Subject } from '../subject.ts'
+import { lockMailbox, type MailboxTarget, updateMailbox } from './store.ts'
+import type { MailboxValues } from './values.ts'
+import type { MailboxRow } from './view.ts'
+
+const pointer = '/forward_to'
+
+/** Where the mail of a mailbox is sent on to. */
+export interface SentOn {
+  forward_to: string[]
+  /** Those of them that may be outside; the others stand for an address here. */
+  forwarded: string[]
+}
+
+const nowhere: SentOn = { forward_to: [], forwarded: [] }
+
+/**
+ * Adds which of the addresses may be outside. Only those that are new are judged, by the caller's rights and whether
+ * they are there, so that one who may not add such an address can still remove others.
+ */
+export async function withForwarded(
+  db: Db,
+  subject: Subject,
+  values: MailboxValues,
+  before: SentOn = nowhere,
+): Promise<MailboxValues> {
+  const { forward_to } = values
+  if (forward_to === undefined) return values
+  const added = forward_to.filter((target) => !before.forward_to.includes(target))
+  const outside = added.length === 0 ? [] : await judge(db, subject, forward_to, added)
+  const forwarded = forward_to.filter((one) => before.forwarded.includes(one) || outside.includes(one))
+  return { ...values, forwarded }
+}
+
+/** Those of the added ones that are outside. */
+async function judge(db: Db, subject: Subject, all: string[], added: string[]): Promise<string[]> {
+  const rules = await lookUpForwardingRules(db, subject, added)
+  assertMayForward(subject, rules, all, pointer, added)
+  const outside = added.filter((target) => isForwarding(rules, target))
+  const known = added.filter((target) => !outside.includes(target))
+  await assertTargetsExist(db, all, known, pointer)
+  return outside
+}
+
+/** The mailbox is held meanwhile, so that what is judged is what is there. */
+export async function updateSentOn(
+  tx: Tx,
+  subject: Subject,
+  target: MailboxTarget,
+  values: MailboxValues,
+): Promise<MailboxRow> {
+  const before = await lockMailbox(tx, target)
+  if (!before) throw problem('mailbox-not-found')
+  return updateMailbox(tx, target, await withForwarded(tx, subject, values, before))
+}
