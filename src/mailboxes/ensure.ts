@@ -6,7 +6,8 @@ import { sameMembers } from '../merge-patch.ts'
 import { ProblemError, problem } from '../problems.ts'
 import type { Subject } from '../subject.ts'
 import { createMailbox, createsAccount, type MailboxRequest, type Provisioning } from './create.ts'
-import { findMailbox, lockMailbox, type MailboxTarget, updateMailbox } from './store.ts'
+import { findMailbox, lockMailbox, type MailboxTarget } from './store.ts'
+import { updateMailbox } from './update.ts'
 import type { MailboxRow } from './view.ts'
 
 export interface Preconditions {

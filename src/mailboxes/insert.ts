@@ -5,6 +5,7 @@ import type { Authentication, Db, Tx } from '../database.ts'
 import { countMailboxes } from '../domains/mailbox-counts.ts'
 import { type DomainRow, findDomainForUpdate } from '../domains/store.ts'
 import type { Address } from './address.ts'
+import { creationEvents, linkedEvents } from './events.ts'
 import { assertWithinLimit } from './ground.ts'
 import { type MailboxRow, usageJoins, viewColumns, writtenColumns } from './view.ts'
 
@@ -70,11 +71,17 @@ async function insertInto(
       insert into app.mailboxes as m (name, domain, quota_bytes)
       select ad.name, ad.domain, ${quotaBytes}::bigint from ad
       returning ${writtenColumns}
-    ) ${linked ? sql`` : newAccount(mailbox)}
+    ) ${linked ? sql`` : newAccount(mailbox)}, created as (${creationEvents(linked)})
+    ${changesPerson(mailbox) ? sql`, changed as (${linkedEvents()})` : sql``}
     select ${viewColumns} from m join a on a.name = m.name join d on d.name = m.domain cross join app.settings as s
     ${usageJoins}
   `.execute(db)
   return rows[0]
+}
+
+/** Of an account that was there already. */
+function changesPerson({ account, displayName, externalId }: NewMailbox): boolean {
+  return 'linked' in account && (displayName !== undefined || externalId !== undefined)
 }
 
 function newAccount({ account, displayName, externalId }: NewMailbox): RawBuilder<unknown> {
@@ -92,21 +99,27 @@ function newAccount({ account, displayName, externalId }: NewMailbox): RawBuilde
     )`
 }
 
-function linkedAccount({ address, account, displayName, externalId }: NewMailbox): RawBuilder<unknown> {
+function linkedAccount(mailbox: NewMailbox): RawBuilder<unknown> {
+  const { address, account, displayName, externalId } = mailbox
   const { authentication = null } = account
   const wanted = sql`
         where a.name = ${address.name} and a.state = 'active' and (${authentication}::text is null or a.authentication = ${authentication})`
   const columns = sql`a.name, a.authentication, a.mechanisms, a.disabled, a.display_name, a.external_id, a.password_set_at`
-  if (displayName === undefined && externalId === undefined) {
+  if (!changesPerson(mailbox)) {
     return sql`a as (select ${columns} from app.accounts as a ${wanted}),`
   }
-  return sql`a as (
+  return sql`b as (
+      select a.name, a.display_name, a.external_id
+      from d cross join app.accounts as a -- so that nothing is changed where the domain refuses the mailbox
+      ${wanted}
+      for update of a
+    ), a as (
       update app.accounts as a
       set display_name = ${displayName === undefined ? sql`a.display_name` : displayName},
         external_id = ${externalId === undefined ? sql`a.external_id` : externalId},
         version = gen_random_uuid(), updated_at = now()
-      from d -- so that nothing is changed where the domain refuses the mailbox
-      ${wanted}
+      from b
+      where a.name = b.name
       returning ${columns}
     ),`
 }

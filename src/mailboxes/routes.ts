@@ -15,7 +15,8 @@ import {
 } from './create.ts'
 import { MailboxDeleteQuery, MailboxParams } from './parameters.ts'
 import { Mailbox, MailboxCreate, MailboxCreated, MailboxUpdate } from './schemas.ts'
-import { deleteMailbox, getMailbox, parseMailboxKey, purgeMailbox, updateMailbox } from './store.ts'
+import { deleteMailbox, getMailbox, parseMailboxKey, purgeMailbox } from './store.ts'
+import { updateMailbox } from './update.ts'
 import { type MailboxRow, toMailbox } from './view.ts'
 
 /** What can stand against a create, by POST or by PUT. */

@@ -1,5 +1,6 @@
 import { type RawBuilder, sql } from 'kysely'
 import type { AccountName } from '../accounts/name.ts'
+import { insertEvents } from '../audit/record.ts'
 import type { Db, Tx } from '../database.ts'
 import type { DomainName } from '../domains/name.ts'
 import { meets, type Precondition } from '../etag.ts'
@@ -7,7 +8,8 @@ import { endSessionsJob, removeMailJobs } from '../jobs/queue.ts'
 import { problem } from '../problems.ts'
 import type { Subject } from '../subject.ts'
 import { isMailboxId, lookUpAddress } from './address.ts'
-import { type MailboxRow, viewColumns, viewJoins, writtenColumns } from './view.ts'
+import { deletionEvents, purgeEvents } from './events.ts'
+import { type MailboxRow, viewColumns, viewJoins } from './view.ts'
 
 /** What the path names: an id, or an address. */
 export type MailboxKey = { id: string } | { name: AccountName; domain: DomainName }
@@ -25,7 +27,11 @@ export interface MailboxTarget {
 }
 
 /** The condition that finds the mailbox (source m), where the caller may see it. */
-function isTarget({ key, visible, expired }: Omit<MailboxTarget, 'precondition'>): RawBuilder<boolean> {
+export function isTarget({
+  key,
+  visible,
+  expired,
+}: Omit<MailboxTarget, 'precondition'>): RawBuilder<boolean> {
   const named = 'id' in key ? sql`m.id = ${key.id}` : sql`m.name = ${key.name} and m.domain = ${key.domain}`
   const own = visible === '*' ? sql`true` : sql`m.domain = any(${visible}::text[])`
   const due = expired ? sql`m.state = 'deleted' and m.purge_at <= now()` : sql`true`
@@ -33,7 +39,7 @@ function isTarget({ key, visible, expired }: Omit<MailboxTarget, 'precondition'>
 }
 
 // An entity tag that is no UUID was never given out, so it is left out.
-function hasVersion(precondition: Precondition): RawBuilder<boolean> {
+export function hasVersion(precondition: Precondition): RawBuilder<boolean> {
   if (precondition === undefined || precondition === '*') return sql`true`
   return sql`m.version = any(${precondition.filter(isMailboxId)}::uuid[])`
 }
@@ -68,41 +74,6 @@ export async function lockMailbox(
   return rows[0]
 }
 
-export interface MailboxChanges {
-  locked?: boolean
-  quota_bytes?: number | null
-}
-
-/** One statement where something changes; an edit that changes nothing leaves version and times alone. */
-export async function updateMailbox(
-  db: Db,
-  target: MailboxTarget,
-  changes: MailboxChanges,
-): Promise<MailboxRow> {
-  const { locked, quota_bytes } = changes
-  const toLocked = locked === undefined ? sql`m.locked` : sql`${locked}::boolean`
-  const toQuota = quota_bytes === undefined ? sql`m.quota_bytes` : sql`${quota_bytes}::bigint`
-  const ended = sql<string>`m.name || '@' || m.domain`
-  const { rows } = await sql<MailboxRow>`
-    with m as (
-      update app.mailboxes as m
-      set locked = ${toLocked}, quota_bytes = ${toQuota}, version = gen_random_uuid(), updated_at = now()
-      where ${isTarget(target)} and m.state = 'active' and ${hasVersion(target.precondition)}
-        and (m.locked, m.quota_bytes) is distinct from (${toLocked}, ${toQuota})
-      returning ${writtenColumns}
-    ), ended as materialized (
-      select ${endSessionsJob(ended)} from m where ${locked === true}
-    )
-    select ${viewColumns}, (select count(*) from ended) from m ${viewJoins}`.execute(db)
-  return rows[0] ?? unchanged(db, target)
-}
-
-async function unchanged(db: Db, target: MailboxTarget): Promise<MailboxRow> {
-  const row = await getMailbox(db, target)
-  if (!meets(target.precondition, row.version)) throw problem('precondition-failed')
-  return row
-}
-
 /** Keeps the row, the name and the mail until `purge_at`. Where it goes along, the account is deleted with it. */
 export async function deleteMailbox(db: Db, target: MailboxTarget, accountGoes: boolean): Promise<void> {
   const { rows } = await sql`
@@ -112,13 +83,14 @@ export async function deleteMailbox(db: Db, target: MailboxTarget, accountGoes: 
         purge_at = now() + make_interval(days => s.deleted_retention_days)
       from app.settings as s
       where ${isTarget(target)} and m.state = 'active' and ${hasVersion(target.precondition)}
-      returning m.name, m.domain
+      returning m.name, m.domain, m.purge_at
     ), a as (
       update app.accounts as a
       set state = 'deleted', version = gen_random_uuid(), updated_at = now()
       from m
       where a.name = m.name and (${accountGoes} or a.authentication = 'password_file')
-    )
+      returning a.name
+    ), event as (${deletionEvents()})
     select ${endSessionsJob(sql`m.name || '@' || m.domain`)} from m`.execute(db)
   if (rows.length === 0) await refuse(db, target, ['active'])
 }
@@ -131,7 +103,7 @@ export async function purgeMailbox(tx: Tx, target: MailboxTarget, accountGoes: b
   const { rows } = await sql`
     with m as (
       delete from app.mailboxes as m where ${isTarget(target)} and ${hasVersion(target.precondition)}
-      returning m.name, m.domain, m.id
+      returning m.name, m.domain, m.id, m.state, m.locked, m.quota_bytes
     ), x as (
       delete from app.addresses as x using m where x.name = m.name and x.domain = m.domain
     ), u as (
@@ -141,7 +113,8 @@ export async function purgeMailbox(tx: Tx, target: MailboxTarget, accountGoes: b
     ), a as (
       delete from app.accounts as a using m
       where a.name = m.name and (${accountGoes} or a.state = 'deleted' or a.authentication = 'password_file')
-    )
+      returning a.name, a.authentication, a.display_name, a.external_id
+    ), event as (${purgeEvents()})
     select ${removeMailJobs(sql`m.id`, sql`m.name || '@' || m.domain`)} from m`.execute(tx)
   if (rows.length === 0) await refuse(tx, target, ['active', 'deleted'])
   if (deletedDomain !== undefined) await removeEmptyDomain(tx, deletedDomain)
@@ -169,7 +142,13 @@ async function removeEmptyDomain(tx: Tx, name: DomainName): Promise<void> {
       delete from app.domains as d
       where d.name = ${name} and not exists (select from app.mailboxes as m where m.domain = d.name)
       returning d.name
-    )
+    ), event as (${insertEvents({
+      action: 'domain.purge',
+      object: sql`d.name`,
+      domain: sql`d.name`,
+      before: sql`jsonb_build_object('state', 'deleted')`,
+      from: sql`d`,
+    })})
     delete from app.addresses as x using d where x.domain = d.name`.execute(tx)
 }
 

@@ -1,0 +1,31 @@
+/** What an event tells of. The name of a mailbox or alias is its local part, that of an account the whole. */
+export type Kind = 'server' | 'domain' | 'mailbox' | 'account' | 'alias' | 'token'
+
+/** Every action that is written down, as `kind.verb`. A new one is added here. */
+export const actions = [
+  'account.create',
+  'account.delete',
+  'account.set-password',
+  'account.update',
+  'domain.create',
+  'domain.delete',
+  'domain.purge',
+  'domain.restore',
+  'domain.update',
+  'mailbox.create',
+  'mailbox.delete',
+  'mailbox.purge',
+  'mailbox.restore',
+  'mailbox.update',
+  'server.update',
+] as const satisfies readonly `${Kind}.${string}`[]
+export type Action = (typeof actions)[number]
+
+/** Members whose change can turn mail, or everybody's tokens, somewhere else: such an event is an alert. */
+const alerting = new Set(['mail_server', 'relay_networks', 'tokens_not_before'])
+
+export function levelOf(...changed: (object | null | undefined)[]): 'info' | 'alert' {
+  return changed.some((members) => Object.keys(members ?? {}).some((member) => alerting.has(member)))
+    ? 'alert'
+    : 'info'
+}
