@@ -5,6 +5,8 @@ import Fastify, { type FastifyInstance, type FastifyServerOptions, LogController
 import { passwords } from './accounts/password-routes.ts'
 import { accounts } from './accounts/routes.ts'
 import { accountSchemas } from './accounts/schemas.ts'
+import { auditEvents } from './audit/routes.ts'
+import { auditSchemas } from './audit/schemas.ts'
 import { type AuthOptions, auth } from './auth.ts'
 import { bodies, refuseUnknownBody } from './bodies.ts'
 import type { Db } from './database.ts'
@@ -49,6 +51,7 @@ const schemas = [
   ...accountSchemas,
   ...mailboxSchemas,
   ...serverSchemas,
+  ...auditSchemas,
 ]
 
 /** The whole HTTP side, in the order in which a request meets it. */
@@ -86,6 +89,7 @@ export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
       await api.register(accounts, { prefix: '/accounts', db, derivations })
       await api.register(passwords, { prefix: '/accounts', db, derivations })
       await api.register(server, { prefix: '/server', db })
+      await api.register(auditEvents, { prefix: '/audit-events', db })
     },
     { prefix: '/v1' },
   )

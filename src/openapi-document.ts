@@ -15,6 +15,7 @@ const tags = [
     description: 'Who logs in. An account may exist without a mailbox, never the other way round.',
   },
   { name: 'server', description: 'Settings and statistics of the installation.' },
+  { name: 'audit', description: 'Who changed what, and when.' },
   { name: 'operations', description: 'For monitoring.' },
 ]
 

@@ -1,5 +1,6 @@
 /** What an event tells of. The name of a mailbox or alias is its local part, that of an account the whole. */
-export type Kind = 'server' | 'domain' | 'mailbox' | 'account' | 'alias' | 'token'
+export const kinds = ['server', 'domain', 'mailbox', 'account', 'alias', 'token'] as const
+export type Kind = (typeof kinds)[number]
 
 /** Every action that is written down, as `kind.verb`. A new one is added here. */
 export const actions = [
@@ -24,8 +25,7 @@ export type Action = (typeof actions)[number]
 /** Members whose change can turn mail, or everybody's tokens, somewhere else: such an event is an alert. */
 const alerting = new Set(['mail_server', 'relay_networks', 'tokens_not_before'])
 
-export function levelOf(...changed: (object | null | undefined)[]): 'info' | 'alert' {
-  return changed.some((members) => Object.keys(members ?? {}).some((member) => alerting.has(member)))
-    ? 'alert'
-    : 'info'
+/** By the members that are something else now. */
+export function levelOf(after: object | null | undefined): 'info' | 'alert' {
+  return Object.keys(after ?? {}).some((member) => alerting.has(member)) ? 'alert' : 'info'
 }

@@ -61,7 +61,7 @@ export async function recordEvent(tx: Tx, event: Event): Promise<void> {
     action,
     object: sql`${object}::text`,
     domain: sql`${domain}::text`,
-    level: levelOf(before, after),
+    level: levelOf(after),
     from: sql`(select) as once`,
     ...(before && { before: sql`${JSON.stringify(before)}::jsonb` }),
     ...(after && { after: sql`${JSON.stringify(after)}::jsonb` }),

@@ -34,8 +34,11 @@ async function assertRestorable(tx: Tx, domain: DomainRow): Promise<void> {
 }
 
 /** Of the deleted mailboxes (m) that fit, in one statement. A deleted account is one that went along with its mailbox. */
-export async function restoreMailboxes(tx: Tx, which: RawBuilder<unknown>): Promise<void> {
-  await sql`
+export async function restoreMailboxes(
+  tx: Tx,
+  which: RawBuilder<unknown>,
+): Promise<{ mailboxes: number; accounts: number }> {
+  const { rows } = await sql<{ mailboxes: number; accounts: number }>`
     with m as (
       update app.mailboxes as m
       set state = 'active', deleted_with_domain = false, purge_at = null, version = gen_random_uuid(),
@@ -49,6 +52,7 @@ export async function restoreMailboxes(tx: Tx, which: RawBuilder<unknown>): Prom
       from m
       where a.name = m.name and a.state = 'deleted'
       returning a.name
-    )
-    ${restoreEvents()}`.execute(tx)
+    ), event as (${restoreEvents()})
+    select (select count(*) from m) as mailboxes, (select count(*) from a) as accounts`.execute(tx)
+  return rows[0]!
 }
