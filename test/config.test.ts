@@ -64,6 +64,7 @@ test('every variable is read', () => {
     MAILWRIGHT_DATA_DIR: 'some/where',
     TOKEN_KEY_FILE: '/etc/mailwright/key.json',
     LOG_LEVEL: 'silent',
+    AUDIT_LOG_FILE: '/var/log/mailwright/audit.jsonl',
     UV_THREADPOOL_SIZE: '16',
     MAIL_SERVER: 'MX1.example.org',
     AUTH_ISSUER: 'https://login.example.org/realms/a/',
