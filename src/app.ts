@@ -8,6 +8,8 @@ import { accountSchemas } from './accounts/schemas.ts'
 import { aliasList } from './aliases/list-routes.ts'
 import { aliases } from './aliases/routes.ts'
 import { aliasSchemas } from './aliases/schemas.ts'
+import { auditEvents } from './audit/routes.ts'
+import { auditSchemas } from './audit/schemas.ts'
 import { type AuthOptions, auth } from './auth.ts'
 import { bodies, refuseUnknownBody } from './bodies.ts'
 import type { Db } from './database.ts'
@@ -53,6 +55,7 @@ const schemas = [
   ...mailboxSchemas,
   ...aliasSchemas,
   ...serverSchemas,
+  ...auditSchemas,
 ]
 
 /** The whole HTTP side, in the order in which a request meets it. */
@@ -92,6 +95,7 @@ export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
       await api.register(accounts, { prefix: '/accounts', db, derivations })
       await api.register(passwords, { prefix: '/accounts', db, derivations })
       await api.register(server, { prefix: '/server', db })
+      await api.register(auditEvents, { prefix: '/audit-events', db })
     },
     { prefix: '/v1' },
   )

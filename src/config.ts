@@ -20,6 +20,7 @@ export interface Config {
   readonly dataDir: string
   readonly tokenKeyFile: string
   readonly logLevel: string
+  readonly auditLogFile: string | undefined
   /** Of libuv's pool, which derives keys, reads files and asks for names. */
   readonly threads: number
   readonly mailServer: string | undefined
@@ -105,6 +106,7 @@ function toConfig(env: Environment): Config {
     dataDir,
     tokenKeyFile: env.TOKEN_KEY_FILE ? resolve(env.TOKEN_KEY_FILE) : join(dataDir, 'token-key.json'),
     logLevel: env.LOG_LEVEL,
+    auditLogFile: env.AUDIT_LOG_FILE && resolve(env.AUDIT_LOG_FILE),
     threads: Number(env.UV_THREADPOOL_SIZE),
     mailServer: env.MAIL_SERVER?.toLowerCase(),
     authIssuer: env.AUTH_ISSUER,

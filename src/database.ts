@@ -10,6 +10,7 @@ import {
 import pg from 'pg'
 import type { AccountName } from './accounts/name.ts'
 import type { Mechanism } from './accounts/verifiers.ts'
+import type { Action, Kind } from './audit/actions.ts'
 import type { DomainName } from './domains/name.ts'
 
 export type Authentication = 'local' | 'password_file' | 'active_directory'
@@ -123,6 +124,24 @@ interface IdempotencyKeysTable {
   created_at: Generated<Date>
 }
 
+interface AuditEventsTable {
+  name: string
+  at: GeneratedAlways<Date>
+  id: GeneratedAlways<string>
+  action: Action
+  kind: Kind
+  object: string
+  domain: string | null
+  level: 'info' | 'alert'
+  subject: string | null
+  issuer: string | null
+  token_id: string | null
+  address: string | null
+  request_id: string | null
+  before: object | null
+  after: object | null
+}
+
 /** The tables of the schema `app` that the service's role may read (migrations/). */
 export interface Database {
   settings: SettingsTable
@@ -132,6 +151,7 @@ export interface Database {
   mailboxes: MailboxesTable
   aliases: AliasesTable
   idempotency_keys: IdempotencyKeysTable
+  audit_events: AuditEventsTable
 }
 
 export type Db = Kysely<Database>

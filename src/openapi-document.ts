@@ -16,6 +16,7 @@ const tags = [
   },
   { name: 'aliases', description: 'Addresses whose mail goes to others, and catch-alls.' },
   { name: 'server', description: 'Settings and statistics of the installation.' },
+  { name: 'audit', description: 'Who changed what, and when.' },
   { name: 'operations', description: 'For monitoring.' },
 ]
 

@@ -19,6 +19,8 @@ async function main(): Promise<void> {
     console.error(error.message)
     process.exit(1)
   })
+  // without the file the signal ends the process, as it does when its terminal closes
+  if (config.auditLogFile !== undefined) process.on('SIGHUP', () => service.reopenAuditLog())
   const print = process.stdout.isTTY ? console.log : console.error // stdout is the log, and JSON, elsewhere
   print(welcome(service, config, await tokenForTerminal(config)))
 }

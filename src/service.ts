@@ -1,8 +1,10 @@
 import { readFile } from 'node:fs/promises'
 import { availableParallelism, hostname } from 'node:os'
 import { createSecureContext } from 'node:tls'
-import type { FastifyInstance, FastifyServerOptions } from 'fastify'
+import type { FastifyServerOptions } from 'fastify'
 import { buildApp } from './app.ts'
+import { followEvents } from './audit/follow.ts'
+import { openAuditLogFile } from './audit/log-file.ts'
 import type { Config } from './config.ts'
 import { type Db, openDatabase } from './database.ts'
 import { openPlace } from './database-place.ts'
@@ -19,6 +21,8 @@ export interface RunningService {
   url: string
   /** What whoever started it should know. */
   notes: readonly string[]
+  /** Where AUDIT_LOG_FILE was moved away. */
+  reopenAuditLog(): void
   /** Lets the requests in flight finish, then ends the connections and the embedded Postgres. */
   stop(): Promise<void>
 }
@@ -26,6 +30,7 @@ export interface RunningService {
 /** Starts everything in the order in which the parts need each other; what fails stops what had started. */
 export async function startService(config: Config, log: Logger): Promise<RunningService> {
   const http = await httpOptions(config)
+  const auditLog = config.auditLogFile === undefined ? undefined : await openAuditLogFile(config.auditLogFile)
   const keys = await loadOrCreateKeys(config.tokenKeyFile)
   const place = await openPlace(config, log)
   const db = openDatabase(place.serviceUrl, {
@@ -54,7 +59,18 @@ export async function startService(config: Config, log: Logger): Promise<Running
       await app.close()
       throw error
     })
-    return { url, notes: place.notes, stop: () => stopInOrder(app, stopDatabase) }
+    const follower = auditLog && followEvents(db, auditLog, log)
+    return {
+      url,
+      notes: place.notes,
+      reopenAuditLog: () => follower?.reopen(),
+      stop: () =>
+        stopInOrder(
+          () => app.close(),
+          async () => follower?.stop(),
+          stopDatabase,
+        ),
+    }
   } catch (error) {
     await stopDatabase()
     throw error
@@ -66,9 +82,8 @@ function derivationsAtOnce({ threads }: Config): number {
   return Math.max(1, Math.min(availableParallelism(), threads - 1))
 }
 
-async function stopInOrder(app: FastifyInstance, stopDatabase: () => Promise<void>): Promise<void> {
-  await app.close()
-  await stopDatabase()
+async function stopInOrder(...stops: (() => unknown)[]): Promise<void> {
+  for (const stop of stops) await stop()
 }
 
 /** Forwarded headers count only from the proxies that are named. */

@@ -61,10 +61,13 @@ test('refuses a change that is meant for another version', async () => {
   }
 })
 
+/** What each operation reads one of. */
+const tables = ['settings', 'domains', 'accounts', 'addresses', 'mailboxes', 'audit_events']
+
 test('says that it is busy when Postgres gives up a statement', async () => {
   const blocker = await service.admin.connect()
   await blocker.query('begin')
-  await blocker.query('lock table app.settings, app.domains, app.accounts, app.addresses, app.mailboxes')
+  await blocker.query(`lock table ${tables.map((table) => `app.${table}`)}`)
   const replies = Promise.all(guardedOperations.map((operation) => call(admin, operation)))
   let done = false
   const settled = replies.finally(() => {
@@ -106,7 +109,7 @@ test('says that it is unavailable when there is no Postgres', async () => {
 
 // Last: it breaks the database of this file.
 test('says nothing of a fault of its own but where it is in the log', async () => {
-  for (const table of ['settings', 'domains', 'accounts', 'addresses', 'mailboxes']) {
+  for (const table of tables) {
     await service.admin.query(`alter table app.${table} rename to gone_${table}`)
   }
   await assertEach('500 internal-error', (operation) => call(admin, operation))

@@ -7,12 +7,13 @@ import { parseFreeText } from '../text.ts'
 import type { WorkQueue } from '../work-queue.ts'
 import { assertAvailable } from './authentication.ts'
 import { assertNameFree, lookUpAccountGround } from './ground.ts'
+import { insertAccount } from './insert.ts'
 import { type LoginPeriod, type LoginPeriodMembers, parseLoginPeriod } from './login-period.ts'
 import { type AccountName, assertNameFits } from './name.ts'
 import { deriveFor, type NewPassword } from './new-password.ts'
 import { assertRoleNameAllowed, isRoleName } from './role-names.ts'
 import { type Sealed, sealFor } from './sealed-password.ts'
-import { type AccountRow, insertAccount } from './store.ts'
+import type { AccountRow } from './store.ts'
 
 export interface PersonMembers extends LoginPeriod {
   display_name?: string | null

@@ -1,4 +1,4 @@
-import { readMoment } from '../moment.ts'
+import { readMoment } from '../moments.ts'
 import { problemAt } from '../problems.ts'
 
 /** As they are sent: RFC 3339, or null for no limit. */

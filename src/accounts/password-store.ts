@@ -1,11 +1,12 @@
 import { sql } from 'kysely'
+import { recordEvent } from '../audit/record.ts'
 import type { Db, Tx } from '../database.ts'
 import { meets, type Precondition } from '../etag.ts'
 import { endSessions } from '../jobs/queue.ts'
 import { problem } from '../problems.ts'
 import type { Subject } from '../subject.ts'
 import type { AccountName } from './name.ts'
-import { type AccountRow, getAccount, lockAccount } from './store.ts'
+import { type AccountRow, domainOf, getAccount, lockAccount } from './store.ts'
 import { mechanismsOf } from './verifier-rows.ts'
 import type { Mechanism, Verifier, VerifierOptions } from './verifiers.ts'
 
@@ -78,6 +79,8 @@ export async function setPassword(
   const kinds = verifiers.map((one) => one.mechanism)
   const texts = verifiers.map((one) => one.verifier)
   await sql`select app.set_verifiers(${name}, ${kinds}, ${texts})`.execute(tx)
+  const after = { password_set: true }
+  await recordEvent(tx, { action: 'account.set-password', object: name, domain: domainOf(before), after })
   if (before.mailbox !== null) await endSessions(tx, before.mailbox)
   return version
 }

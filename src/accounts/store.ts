@@ -1,14 +1,13 @@
 import { type Expression, type SqlBool, sql, type Updateable } from 'kysely'
-import type { Authentication, Database, Db, Tx } from '../database.ts'
+import { recordChange, recordEvent } from '../audit/record.ts'
+import type { Database, Db, Tx } from '../database.ts'
 import { meets, type Precondition } from '../etag.ts'
-import { endLogins, endLoginsJob, endSessions } from '../jobs/queue.ts'
+import { endLogins, endSessions } from '../jobs/queue.ts'
 import { sameMembers } from '../merge-patch.ts'
 import { problem } from '../problems.ts'
 import type { Subject } from '../subject.ts'
 import type { AccountName } from './name.ts'
 import type { Account, AccountListQuery } from './schemas.ts'
-import { isKept, listedOf, setAt, verifierRows } from './verifier-rows.ts'
-import type { Verifier } from './verifiers.ts'
 
 const columns = [
   'accounts.name',
@@ -94,38 +93,9 @@ function ownNames(
     ) as candidate)`
 }
 
-export interface NewAccount {
-  name: AccountName
-  authentication: Authentication
-  display_name: string | null
-  external_id: string | null
-  login_from: Date | null
-  login_until: Date | null
-  verifiers: Verifier[]
-}
-
-/** One statement. undefined where the name was taken meanwhile. */
-export async function insertAccount(db: Db, account: NewAccount): Promise<AccountRow | undefined> {
-  const { name, authentication, display_name, external_id, login_from, login_until, verifiers } = account
-  const { rows } = await sql<AccountRow>`
-    with a as (
-      insert into app.accounts
-        (name, authentication, mechanisms, display_name, external_id, login_from, login_until, password_set_at)
-      select ${name}, ${authentication}, ${listedOf(verifiers, sql`s.secure_password_mechanisms`)}, ${display_name}, ${external_id},
-        ${login_from}::timestamptz, ${login_until}::timestamptz, ${setAt(verifiers)}
-      from app.settings as s
-      on conflict on constraint accounts_pkey do nothing
-      returning *
-    ), v as (
-      insert into app.verifiers (name, mechanism, verifier)
-      select a.name, v.mechanism, v.verifier from a join ${verifierRows(verifiers)} on ${isKept}
-    ), ending as materialized (
-      select ${endLoginsJob(sql`a.name`, sql`a.login_until`)} from a where a.login_until is not null
-    )
-    select a.name, a.authentication, a.disabled, a.login_from, a.login_until, a.display_name, a.external_id,
-      a.password_set_at, a.version, a.created_at, a.updated_at, null as mailbox, (select count(*) from ending)
-    from a`.execute(db)
-  return rows[0]
+/** Of the mailbox that it has, if any. */
+export function domainOf({ mailbox }: Pick<AccountRow, 'mailbox'>): string | null {
+  return mailbox?.split('@')[1] ?? null
 }
 
 export interface AccountChange {
@@ -150,9 +120,17 @@ export async function updateAccount(
     .where('name', '=', name)
     .returning(columns)
     .executeTakeFirstOrThrow()
+  const now = { ...after, mailbox: before.mailbox }
+  await recordChange(tx, {
+    action: 'account.update',
+    object: name,
+    domain: domainOf(before),
+    before,
+    after: now,
+  })
   if (after.disabled && !before.disabled && before.mailbox !== null) await endSessions(tx, before.mailbox)
   if (!sameMembers(before, { login_until: after.login_until })) await endLogins(tx, name, after.login_until)
-  return { ...after, mailbox: before.mailbox }
+  return now
 }
 
 /** Holds the account until the transaction ends. */
@@ -176,11 +154,18 @@ export async function lockAccount(
 
 /** mailboxes_account_fkey, checked at commit, refuses it where a mailbox was linked meanwhile. */
 export async function deleteAccount(tx: Tx, { name, visible, precondition }: Omit<AccountChange, 'changes'>) {
-  await lockAccount(tx, name, visible, precondition)
+  const { authentication, disabled, display_name, external_id } = await lockAccount(
+    tx,
+    name,
+    visible,
+    precondition,
+  )
   const { numDeletedRows } = await tx
     .deleteFrom('accounts')
     .where('name', '=', name)
     .where((eb) => eb.not(eb.exists(eb.selectFrom('mailboxes').select('name').where('name', '=', name))))
     .executeTakeFirst()
   if (numDeletedRows === 0n) throw problem('account-has-mailbox')
+  const before = { authentication, disabled, display_name, external_id }
+  await recordEvent(tx, { action: 'account.delete', object: name, domain: null, before })
 }

@@ -1,4 +1,5 @@
 import { isRoleName } from '../accounts/role-names.ts'
+import { recordChange, recordEvent } from '../audit/record.ts'
 import { requireScope } from '../auth.ts'
 import type { Tx } from '../database.ts'
 import { type Precondition, requireVersion } from '../etag.ts'
@@ -38,6 +39,13 @@ export async function updateAlias(tx: Tx, write: AliasWrite, changes: AliasChang
   const forwarded = await judge(tx, subject, before, targets)
   await writeAlias(tx, address, { targets, forwarded, send_as })
   if (changes.targets) await assertGraphSound(tx, address, subject.domains)
+  await recordChange(tx, {
+    action: 'alias.update',
+    object: address.address,
+    domain: address.domain,
+    before: { targets: before.targets, send_as: before.send_as },
+    after: { targets, send_as },
+  })
   return getAlias(tx, place)
 }
 
@@ -60,8 +68,14 @@ async function judge(
 
 /** With the alias of a renamed mailbox goes the hold on its old name, as a purge would free it. */
 export async function deleteAlias(tx: Tx, { subject, address, precondition }: AliasWrite): Promise<void> {
-  const { version, holds_name } = await lockAlias(tx, { address, visible: subject.domains })
+  const { version, holds_name, targets, send_as } = await lockAlias(tx, { address, visible: subject.domains })
   if (holds_name) requireScope(subject, 'mailboxes:purge')
   requireVersion(precondition, version)
   await removeAlias(tx, address)
+  await recordEvent(tx, {
+    action: 'alias.delete',
+    object: address.address,
+    domain: address.domain,
+    before: { targets, send_as, holds_name },
+  })
 }

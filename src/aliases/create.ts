@@ -1,5 +1,6 @@
 import { sql } from 'kysely'
 import { assertMayTakeName } from '../accounts/create.ts'
+import { recordEvent } from '../audit/record.ts'
 import { mayTouch, requireScope } from '../auth.ts'
 import type { Db, Tx } from '../database.ts'
 import { aliasDomainProblem } from '../domains/alias-domains.ts'
@@ -61,6 +62,12 @@ async function insertSound(tx: Tx, subject: Subject, alias: NewAlias): Promise<A
     targets.filter((target) => !forwarded.includes(target)),
   )
   await assertGraphSound(tx, address, subject.domains)
+  await recordEvent(tx, {
+    action: 'alias.create',
+    object: address.address,
+    domain: address.domain,
+    after: { targets, send_as: alias.send_as },
+  })
   return getAlias(tx, { address, visible: subject.domains })
 }
 

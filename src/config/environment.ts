@@ -84,6 +84,13 @@ export const Environment = Type.Object({
     (value) => logLevels.includes(value),
     { default: 'info' },
   ),
+  AUDIT_LOG_FILE: Type.Optional(
+    text(
+      'a path',
+      'A file of its own for audit events, a JSON line each, to be shipped off the machine; opened again on SIGHUP.',
+      (value) => !hasControl(value),
+    ),
+  ),
   UV_THREADPOOL_SIZE: text(
     'a whole number from 1 to 1024',
     "Node's own: its threads. Passwords are hashed on one a core, but never on all of these.",

@@ -1,12 +1,14 @@
 import { sql } from 'kysely'
+import { recordEvent } from '../audit/record.ts'
 import { allowLongStatements, type Tx } from '../database.ts'
 import { type Precondition, requireVersion } from '../etag.ts'
 import { endSessions, removeMailJobs } from '../jobs/queue.ts'
+import { deletionEvents, purgeEvents } from '../mailboxes/events.ts'
 import { problem, problemAt } from '../problems.ts'
 import { assertNoAliasDomains } from './alias-domains.ts'
 import type { DomainName } from './name.ts'
 import type { DomainDeleteQuery } from './schemas.ts'
-import { lockDomain } from './store.ts'
+import { type DomainRow, lockDomain } from './store.ts'
 
 export interface DomainDeletion extends DomainDeleteQuery {
   name: DomainName
@@ -17,15 +19,15 @@ export interface DomainDeletion extends DomainDeleteQuery {
 export async function deleteDomain(tx: Tx, deletion: DomainDeletion): Promise<void> {
   const { name, purge, accounts } = deletion
   await allowLongStatements(tx)
-  const { version } = await lockDomain(tx, name, purge ? ['active', 'deleted'] : ['active'])
-  requireVersion(deletion.precondition, version)
+  const domain = await lockDomain(tx, name, purge ? ['active', 'deleted'] : ['active'])
+  requireVersion(deletion.precondition, domain.version)
   await assertNoAliasDomains(tx, name)
   const { active, deleted } = await countStates(tx, name)
   assertMeant(deletion, active)
   await assertNoneHeld(tx, name)
   const accountsGo = accounts === 'delete'
   if (active > 0) await endSessions(tx, `*@${name}`)
-  if (purge || active + deleted === 0) await purgeDomain(tx, name, accountsGo)
+  if (purge || active + deleted === 0) await purgeDomain(tx, domain, accountsGo)
   else await setDeleted(tx, name, accountsGo)
 }
 
@@ -68,48 +70,69 @@ async function countStates(tx: Tx, name: DomainName): Promise<{ active: number; 
 
 /** The domain waits, deleted and restorable, for the last of its mailboxes. */
 async function setDeleted(tx: Tx, name: DomainName, accountsGo: boolean): Promise<void> {
-  await sql`
-    with going as (
+  const going = await sql<Counts>`
+    with m as (
       update app.mailboxes as m
       set state = 'deleted', deleted_with_domain = true, version = gen_random_uuid(), updated_at = now(),
         purge_at = now() + make_interval(days => s.deleted_retention_days)
       from app.settings as s
       where m.domain = ${name} and m.state = 'active'
-      returning m.name
-    )
-    update app.accounts as a
-    set state = 'deleted', version = gen_random_uuid(), updated_at = now()
-    from going
-    where a.name = going.name and (${accountsGo} or a.authentication = 'password_file')`.execute(tx)
+      returning m.name, m.domain, m.purge_at
+    ), a as (
+      update app.accounts as a
+      set state = 'deleted', version = gen_random_uuid(), updated_at = now()
+      from m
+      where a.name = m.name and (${accountsGo} or a.authentication = 'password_file')
+      returning a.name
+    ), event as (${deletionEvents()})
+    select (select count(*) from m) as mailboxes, (select count(*) from a) as accounts`.execute(tx)
   await assertNoneHeld(tx, name) // a hold that this one waited for
-  await sql`
+  const { rows } = await sql<Pick<DomainRow, 'state' | 'purge_at'>>`
     update app.domains
     set state = 'deleted', version = gen_random_uuid(), updated_at = now(),
       purge_at = (select max(purge_at) from app.mailboxes where domain = ${name})
-    where name = ${name}`.execute(tx)
+    where name = ${name}
+    returning state, purge_at`.execute(tx)
+  await recordEvent(tx, {
+    action: 'domain.delete',
+    object: name,
+    domain: name,
+    before: { state: 'active', purge_at: null },
+    after: { ...rows[0], ...going.rows[0] },
+  })
+}
+
+interface Counts {
+  mailboxes: number
+  accounts: number
 }
 
 /** Removes the rows of the domain, so that its name and the names of its mailboxes are free at once. */
-async function purgeDomain(tx: Tx, name: DomainName, accountsGo: boolean): Promise<void> {
+async function purgeDomain(tx: Tx, domain: DomainRow, accountsGo: boolean): Promise<void> {
+  const { name, version: _, updated_at: __, ...was } = domain
   // in a statement of its own: the next one then sees whether a deletion it waited for took an account along
   await tx.selectFrom('mailboxes').select('name').where('domain', '=', name).forUpdate().execute()
   await assertNoneHeld(tx, name)
-  await sql`
-    with gone as (
-      delete from app.mailboxes where domain = ${name} returning name, id
+  const { rows } = await sql<{ accounts: number }>`
+    with m as (
+      delete from app.mailboxes where domain = ${name} returning name, domain, id, state, locked, quota_bytes
     ), addresses_gone as (
       delete from app.addresses where domain = ${name} returning name, kind, holds_name
     ), held_gone as (
       delete from app.accounts as a using addresses_gone as x
       where x.kind = 'alias' and x.holds_name and a.name = x.name and a.state = 'held'
     ), usage_gone as (
-      delete from mail.usage as u using gone where u.username = gone.name || '@' || ${name}
+      delete from mail.usage as u using m where u.username = m.name || '@' || ${name}
     ), logins_gone as (
-      delete from mail.last_login as l using gone where l.username = gone.name || '@' || ${name}
-    ), accounts_gone as (
-      delete from app.accounts as a using gone
-      where a.name = gone.name and (${accountsGo} or a.state = 'deleted' or a.authentication = 'password_file')
-    )
-    select ${removeMailJobs(sql`gone.id`, sql`gone.name || '@' || ${name}`)} from gone`.execute(tx)
+      delete from mail.last_login as l using m where l.username = m.name || '@' || ${name}
+    ), a as (
+      delete from app.accounts as a using m
+      where a.name = m.name and (${accountsGo} or a.state = 'deleted' or a.authentication = 'password_file')
+      returning a.name, a.authentication, a.display_name, a.external_id
+    ), event as (${purgeEvents()})
+    select ${removeMailJobs(sql`m.id`, sql`m.name || '@' || m.domain`)}, (select count(*) from a) as accounts
+    from m`.execute(tx)
   await tx.deleteFrom('domains').where('name', '=', name).execute()
+  const counts: Counts = { mailboxes: rows.length, accounts: rows[0]?.accounts ?? 0 }
+  await recordEvent(tx, { action: 'domain.purge', object: name, domain: name, before: { ...was, ...counts } })
 }

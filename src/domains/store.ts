@@ -1,4 +1,6 @@
 import { type Insertable, type Selectable, sql, type Updateable } from 'kysely'
+import { levelOf } from '../audit/actions.ts'
+import { insertEvents, recordChange } from '../audit/record.ts'
 import { allowLongStatements, type Database, type Db, type Tx } from '../database.ts'
 import { type Precondition, requireVersion } from '../etag.ts'
 import type { Answer } from '../idempotency/once.ts'
@@ -70,11 +72,29 @@ export async function insertAliasDomain(
 /** undefined where the name is held: `refuseDomain` says by what. */
 export function insertDomain(db: Db, name: DomainName, values: DomainValues): Promise<DomainRow | undefined> {
   return db
-    .insertInto('domains')
-    .values({ name, ...values })
-    .onConflict((conflict) => conflict.constraint('domains_pkey').doNothing())
-    .returning(columns)
+    .with('d', (insertion) =>
+      insertion
+        .insertInto('domains')
+        .values({ name, ...values })
+        .onConflict((conflict) => conflict.constraint('domains_pkey').doNothing())
+        .returning(columns),
+    )
+    .with('event', () => sql<object>`(${creationEvent(values)})`)
+    .selectFrom('d')
+    .select(columns)
     .executeTakeFirst()
+}
+
+function creationEvent(values: DomainValues) {
+  const given = Object.fromEntries(Object.entries(values).filter(([, value]) => value !== null))
+  return insertEvents({
+    action: 'domain.create',
+    object: sql`d.name`,
+    domain: sql`d.name`,
+    level: levelOf(given),
+    after: sql`${JSON.stringify(given)}::jsonb`,
+    from: sql`d`,
+  })
 }
 
 /** A name held by a deleted domain is told apart from one in use. */
@@ -172,6 +192,7 @@ export async function updateDomain(tx: Tx, { name, changes, precondition }: Doma
   if (becomesAlias) await assertWithoutAddresses(tx, name)
   const row = sameMembers(before, changes) ? before : await writeDomain(tx, name, changes)
   if (row.alias_of !== null && row.alias_of !== before.alias_of) await assertNoLoopsThrough(tx, name)
+  await recordChange(tx, { action: 'domain.update', object: name, domain: name, before, after: row })
   if (row.locked && !before.locked) await endSessions(tx, `*@${name}`)
   if (removesMechanism(before, row)) await dropUnlistedVerifiers(tx, name)
   const counts = await countMailboxes(tx, [name])

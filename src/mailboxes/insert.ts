@@ -7,6 +7,7 @@ import { countMailboxes } from '../domains/mailbox-counts.ts'
 import { type DomainRow, findDomainForUpdate } from '../domains/store.ts'
 import { endLoginsJob } from '../jobs/queue.ts'
 import type { Address } from './address.ts'
+import { creationEvents, linkedEvents } from './events.ts'
 import { assertWithinLimit } from './ground.ts'
 import { givenColumns, type MailboxValues } from './values.ts'
 import { type MailboxRow, usageJoins, viewColumns, writtenColumns } from './view.ts'
@@ -74,7 +75,8 @@ async function insertInto(
       insert into app.mailboxes as m (${sql.join([sql`name, domain`, ...given.map(({ column }) => column)])})
       select ${sql.join([sql`ad.name, ad.domain`, ...given.map(({ value }) => value)])} from ad
       returning ${writtenColumns}
-    ) ${linked ? sql`` : newAccount(mailbox)} ${ends ? endingLogins : sql``}
+    ) ${linked ? sql`` : newAccount(mailbox)}, created as (${creationEvents(linked)})
+    ${changesPerson(mailbox) ? sql`, changed as (${linkedEvents()})` : sql``} ${ends ? endingLogins : sql``}
     select ${viewColumns} ${ends ? sql`, (select count(*) from ending)` : sql``} from m join a on a.name = m.name join d on d.name = m.domain cross join app.settings as s
     ${usageJoins}
   `.execute(db)
@@ -84,6 +86,11 @@ async function insertInto(
 const endingLogins = sql`, ending as materialized (
       select ${endLoginsJob(sql`a.name`, sql`a.login_until`)} from a join m on m.name = a.name
     )`
+
+/** Of an account that was there already. */
+function changesPerson({ account, person }: NewMailbox): boolean {
+  return 'linked' in account && Object.values(person).some((value) => value !== undefined)
+}
 
 function newAccount({ account, person }: NewMailbox): RawBuilder<unknown> {
   if ('linked' in account) throw new TypeError('the account is there already')
@@ -118,7 +125,8 @@ function accountColumns(of: RawBuilder<unknown>): RawBuilder<unknown> {
   return sql.join(names.map((name) => sql`${of}${sql.raw(name)}`))
 }
 
-function linkedAccount({ address, account, person }: NewMailbox): RawBuilder<unknown> {
+function linkedAccount(mailbox: NewMailbox): RawBuilder<unknown> {
+  const { address, account, person } = mailbox
   const { authentication = null } = account
   const wanted = sql`
         where a.name = ${address.name} and a.state = 'active' and (${authentication}::text is null or a.authentication = ${authentication})`
@@ -127,12 +135,17 @@ function linkedAccount({ address, account, person }: NewMailbox): RawBuilder<unk
   if (given.length === 0) {
     return sql`a as (select ${columns} from app.accounts as a ${wanted}),`
   }
-  return sql`a as (
+  return sql`b as (
+      select a.name, a.display_name, a.external_id, a.login_from, a.login_until
+      from d cross join app.accounts as a -- so that nothing is changed where the domain refuses the mailbox
+      ${wanted}
+      for update of a
+    ), a as (
       update app.accounts as a
       set ${sql.join(given.map(([name, value]) => sql`${sql.raw(name)} = ${value}`))},
         version = gen_random_uuid(), updated_at = now()
-      from d -- so that nothing is changed where the domain refuses the mailbox
-      ${wanted}
+      from b
+      where a.name = b.name
       returning ${columns}
     ),`
 }

@@ -1,12 +1,11 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import type { Db } from '../database.ts'
-import { readDomainName } from '../domains/name.ts'
-import { readMoment } from '../moment.ts'
+import { visibleDomains } from '../domains/visible.ts'
+import { parseMoment, readAsOf } from '../moments.ts'
 import { linkNext, type Position, parseCursor, toPage } from '../pagination.ts'
-import { problemAt } from '../problems.ts'
 import { answer, problemResponses } from '../responses.ts'
 import type { Subject } from '../subject.ts'
-import { listMailboxes, type MailboxFilter, readAsOf } from './list.ts'
+import { listMailboxes, type MailboxFilter } from './list.ts'
 import { MailboxListQuery } from './parameters.ts'
 import { MailboxList } from './schemas.ts'
 import { toMailbox } from './view.ts'
@@ -51,23 +50,8 @@ function toFilter(subject: Subject, query: MailboxListQuery, position: Position 
     name: name?.toLowerCase(),
     prefix: prefix?.toLowerCase(),
     external_id: external_id?.normalize('NFC'), // as parseFreeText kept it
-    updatedSince: updated_since === undefined ? undefined : parseMoment(updated_since),
-    domains: domainsFor(subject, domain),
+    updatedSince: updated_since === undefined ? undefined : parseMoment(updated_since, 'query/updated_since'),
+    domains: visibleDomains(subject, domain),
     after: position?.after,
   }
-}
-
-/** PostgreSQL refuses years and offsets that RFC 3339 allows. Nothing was changed here before 1970. */
-function parseMoment(text: string): Date {
-  const moment = readMoment(text)
-  if (moment === undefined) throw problemAt('invalid-request', 'query/updated_since', 'is not a moment')
-  return new Date(Math.max(moment.getTime(), 0))
-}
-
-/** A domain that is not the caller's, or cannot be one, gives an empty list like one that has no mailboxes. */
-function domainsFor({ domains }: Subject, wanted: string | undefined): MailboxFilter['domains'] {
-  if (wanted === undefined) return domains
-  const outcome = readDomainName(wanted)
-  if ('fault' in outcome) return []
-  return domains === '*' || domains.includes(outcome.name) ? [outcome.name] : []
 }

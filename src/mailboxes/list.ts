@@ -66,17 +66,3 @@ function conditions({
     sql` and `,
   )
 }
-
-/** Between taking its time and showing it in pg_stat_activity a transaction may be held up a moment. */
-const margin = '1 second'
-
-/**
- * A moment not later than the start of the oldest write still running: whatever is committed after this call has an
- * `updated_at` at or after it. To be asked before the list is read.
- */
-export async function readAsOf(db: Db): Promise<string> {
-  const { rows } = await sql<{ as_of: Date }>`
-    select least(now(), min(xact_start)) - ${margin}::interval as as_of
-    from pg_stat_activity where datname = current_database()`.execute(db)
-  return rows[0]!.as_of.toISOString()
-}

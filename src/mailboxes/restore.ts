@@ -3,6 +3,7 @@ import type { Tx } from '../database.ts'
 import { type DomainRow, domainDeleted, findDomainForUpdate } from '../domains/store.ts'
 import { requireVersion } from '../etag.ts'
 import { problem } from '../problems.ts'
+import { restoreEvents } from './events.ts'
 import { assertRoom } from './insert.ts'
 import { getMailbox, lockMailbox, type MailboxTarget } from './store.ts'
 import type { MailboxRow } from './view.ts'
@@ -33,17 +34,25 @@ async function assertRestorable(tx: Tx, domain: DomainRow): Promise<void> {
 }
 
 /** Of the deleted mailboxes (m) that fit, in one statement. A deleted account is one that went along with its mailbox. */
-export async function restoreMailboxes(tx: Tx, which: RawBuilder<unknown>): Promise<void> {
-  await sql`
-    with back as (
+export async function restoreMailboxes(
+  tx: Tx,
+  which: RawBuilder<unknown>,
+): Promise<{ mailboxes: number; accounts: number }> {
+  const { rows } = await sql<{ mailboxes: number; accounts: number }>`
+    with m as (
       update app.mailboxes as m
       set state = 'active', deleted_with_domain = false, purge_at = null, version = gen_random_uuid(),
         updated_at = now()
-      where m.state = 'deleted' and ${which}
-      returning m.name
-    )
-    update app.accounts as a
-    set state = 'active', version = gen_random_uuid(), updated_at = now()
-    from back
-    where a.name = back.name and a.state = 'deleted'`.execute(tx)
+      from app.mailboxes as was
+      where m.state = 'deleted' and ${which} and was.name = m.name
+      returning m.name, m.domain, was.purge_at as was_purge_at
+    ), a as (
+      update app.accounts as a
+      set state = 'active', version = gen_random_uuid(), updated_at = now()
+      from m
+      where a.name = m.name and a.state = 'deleted'
+      returning a.name
+    ), event as (${restoreEvents()})
+    select (select count(*) from m) as mailboxes, (select count(*) from a) as accounts`.execute(tx)
+  return rows[0]!
 }

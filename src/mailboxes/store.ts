@@ -1,5 +1,6 @@
 import { type RawBuilder, sql } from 'kysely'
 import type { AccountName } from '../accounts/name.ts'
+import { insertEvents } from '../audit/record.ts'
 import type { Db, Tx } from '../database.ts'
 import type { DomainName } from '../domains/name.ts'
 import { meets, type Precondition } from '../etag.ts'
@@ -7,8 +8,8 @@ import { endSessionsJob, removeMailJobs } from '../jobs/queue.ts'
 import { problem } from '../problems.ts'
 import type { Subject } from '../subject.ts'
 import { isMailboxId, lookUpAddress } from './address.ts'
-import { givenColumns, type MailboxValues } from './values.ts'
-import { type MailboxRow, viewColumns, viewJoins, writtenColumns } from './view.ts'
+import { deletionEvents, purgeEvents } from './events.ts'
+import { type MailboxRow, viewColumns, viewJoins } from './view.ts'
 
 /** What the path names: an id, or an address. */
 export type MailboxKey = { id: string } | { name: AccountName; domain: DomainName }
@@ -26,7 +27,11 @@ export interface MailboxTarget {
 }
 
 /** The condition that finds the mailbox (source m), where the caller may see it. */
-function isTarget({ key, visible, expired }: Omit<MailboxTarget, 'precondition'>): RawBuilder<boolean> {
+export function isTarget({
+  key,
+  visible,
+  expired,
+}: Omit<MailboxTarget, 'precondition'>): RawBuilder<boolean> {
   const named = 'id' in key ? sql`m.id = ${key.id}` : sql`m.name = ${key.name} and m.domain = ${key.domain}`
   const own = visible === '*' ? sql`true` : sql`m.domain = any(${visible}::text[])`
   const due = expired ? sql`m.state = 'deleted' and m.purge_at <= now() and not m.hold` : sql`true`
@@ -34,7 +39,7 @@ function isTarget({ key, visible, expired }: Omit<MailboxTarget, 'precondition'>
 }
 
 // An entity tag that is no UUID was never given out, so it is left out.
-function hasVersion(precondition: Precondition): RawBuilder<boolean> {
+export function hasVersion(precondition: Precondition): RawBuilder<boolean> {
   if (precondition === undefined || precondition === '*') return sql`true`
   return sql`m.version = any(${precondition.filter(isMailboxId)}::uuid[])`
 }
@@ -71,47 +76,7 @@ export async function lockMailbox(
   return rows[0]
 }
 
-/** One statement where something changes; an edit that changes nothing leaves version and times alone. */
-export async function updateMailbox(
-  db: Db,
-  target: MailboxTarget,
-  changes: MailboxValues,
-): Promise<MailboxRow> {
-  const given = givenColumns(changes)
-  const shown = given.filter(({ name }) => name !== 'forwarded') // what nobody sees makes no new version
-  const states = statesFor(changes)
-  if (given.length === 0) return unchanged(db, target, states)
-  const ended = sql<string>`m.name || '@' || m.domain`
-  const { rows } = await sql<MailboxRow>`
-    with m as (
-      update app.mailboxes as m
-      set ${sql.join(given.map(({ column, value }) => sql`${column} = ${value}`))},
-        version = gen_random_uuid(), updated_at = now()
-      where ${isTarget(target)} and m.state = any(${states}::text[]) and ${hasVersion(target.precondition)}
-        and (${sql.join(
-          shown.map(({ old, value }) => sql`${old} is distinct from ${value}`),
-          sql` or `,
-        )})
-      returning ${writtenColumns}
-    ), ended as materialized (
-      select ${endSessionsJob(ended)} from m where ${changes.locked === true}
-    )
-    select ${viewColumns}, (select count(*) from ended) from m ${viewJoins}`.execute(db)
-  return rows[0] ?? unchanged(db, target, states)
-}
-
-const anyState: MailboxRow['state'][] = ['active', 'deleted']
-
-/** A hold by itself reaches a deleted mailbox too, whose mail is all that is left to be kept. */
-function statesFor(changes: MailboxValues): MailboxRow['state'][] {
-  return Object.keys(changes).join() === 'hold' ? anyState : ['active']
-}
-
-async function unchanged(db: Db, target: MailboxTarget, states: MailboxRow['state'][]): Promise<MailboxRow> {
-  const row = await getMailbox(db, target, states)
-  if (!meets(target.precondition, row.version)) throw problem('precondition-failed')
-  return row
-}
+export const anyState: MailboxRow['state'][] = ['active', 'deleted']
 
 /** Keeps the row, the name and the mail until `purge_at`. Where it goes along, the account is deleted with it. */
 export async function deleteMailbox(db: Db, target: MailboxTarget, accountGoes: boolean): Promise<void> {
@@ -122,13 +87,14 @@ export async function deleteMailbox(db: Db, target: MailboxTarget, accountGoes: 
         purge_at = now() + make_interval(days => s.deleted_retention_days)
       from app.settings as s
       where ${isTarget(target)} and m.state = 'active' and ${hasVersion(target.precondition)}
-      returning m.name, m.domain
+      returning m.name, m.domain, m.purge_at
     ), a as (
       update app.accounts as a
       set state = 'deleted', version = gen_random_uuid(), updated_at = now()
       from m
       where a.name = m.name and (${accountGoes} or a.authentication = 'password_file')
-    )
+      returning a.name
+    ), event as (${deletionEvents()})
     select ${endSessionsJob(sql`m.name || '@' || m.domain`)} from m`.execute(db)
   if (rows.length === 0) await refuse(db, target, ['active'])
 }
@@ -145,7 +111,7 @@ export async function purgeMailbox(tx: Tx, target: MailboxTarget, accountGoes: b
     with m as (
       delete from app.mailboxes as m
       where ${isTarget(target)} and not m.hold and ${hasVersion(target.precondition)}
-      returning m.name, m.domain, m.id
+      returning m.name, m.domain, m.id, m.state, m.locked, m.quota_bytes
     ), x as (
       delete from app.addresses as x using m where x.name = m.name and x.domain = m.domain
     ), u as (
@@ -155,7 +121,8 @@ export async function purgeMailbox(tx: Tx, target: MailboxTarget, accountGoes: b
     ), a as (
       delete from app.accounts as a using m
       where a.name = m.name and (${accountGoes} or a.state = 'deleted' or a.authentication = 'password_file')
-    )
+      returning a.name, a.authentication, a.display_name, a.external_id
+    ), event as (${purgeEvents()})
     select ${removeMailJobs(sql`m.id`, sql`m.name || '@' || m.domain`)} from m`.execute(tx)
   if (rows.length === 0) await refuse(tx, target, anyState)
   if (deletedDomain !== undefined) await removeEmptyDomain(tx, deletedDomain)
@@ -185,7 +152,13 @@ async function removeEmptyDomain(tx: Tx, name: DomainName): Promise<void> {
       returning d.name
     ), x as (
       delete from app.addresses as x using d where x.domain = d.name returning x.name, x.holds_name
-    )
+    ), event as (${insertEvents({
+      action: 'domain.purge',
+      object: sql`d.name`,
+      domain: sql`d.name`,
+      before: sql`jsonb_build_object('state', 'deleted')`,
+      from: sql`d`,
+    })})
     delete from app.accounts as a using x where x.holds_name and a.name = x.name and a.state = 'held'`.execute(
     tx,
   )

@@ -1,4 +1,5 @@
 import { type Selectable, sql, type Updateable } from 'kysely'
+import { recordChange } from '../audit/record.ts'
 import type { Database, Db, Tx } from '../database.ts'
 import { dropUnlistedVerifiers } from '../domains/store.ts'
 import { type Precondition, requireVersion } from '../etag.ts'
@@ -61,6 +62,7 @@ export async function updateSettings(
     .set({ ...changes, version: sql`gen_random_uuid()`, updated_at: sql`now()` })
     .returning(columns)
     .executeTakeFirstOrThrow()
+  await recordChange(tx, { action: 'server.update', object: '', domain: null, before, after })
   const listed = after.secure_password_mechanisms
   if (before.secure_password_mechanisms.some((one) => !listed.includes(one))) {
     await waitForAccountWrites(tx)

@@ -1,0 +1,68 @@
+import { type RawBuilder, sql } from 'kysely'
+import type { Db } from '../database.ts'
+import type { DomainName } from '../domains/name.ts'
+import type { Action } from './actions.ts'
+import type { AuditEvent } from './schemas.ts'
+
+/** An event's place in the order of time. */
+export interface Place {
+  at: string
+  id: string
+}
+
+export interface AuditFilter {
+  /** '*' = every domain, and what lies in none. */
+  domains: '*' | readonly DomainName[]
+  object?: string | undefined
+  subject?: string | undefined
+  action?: Action | undefined
+  since?: Date | undefined
+  until?: Date | undefined
+  /** Only what is older. */
+  before?: Place | undefined
+  limit: number
+}
+
+/** The columns of AuditEvent, over the source e. */
+export const eventColumns = sql`
+  e.id, to_char(e.at at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') as at, e.action, e.kind, e.object, e.domain,
+  e.level, e.subject, e.issuer, e.token_id, e.address, e.request_id, e.before, e.after`
+
+/** One row more than `limit`, where there is one, the newest first. */
+export async function listEvents(db: Db, filter: AuditFilter): Promise<AuditEvent[]> {
+  const { rows } = await sql<AuditEvent>`
+    select ${eventColumns} from (${candidates(filter)}) as e
+    order by e.at desc, e.id desc limit ${filter.limit + 1}`.execute(db)
+  return rows
+}
+
+/** Events out of which the page is taken: with domains, the first of each by its index, so that no others are read. */
+function candidates(filter: AuditFilter): RawBuilder<unknown> {
+  const { domains, limit } = filter
+  const page = sql`${conditions(filter)} order by e.at desc, e.id desc limit ${limit + 1}`
+  if (domains === '*') return sql`select e.* from app.audit_events as e where ${page}`
+  return sql`select e.* from unnest(${domains}::text[]) as own (domain) cross join lateral (
+      select e.* from app.audit_events as e where e.domain = own.domain and ${page}
+    ) as e`
+}
+
+function conditions({ object, subject, action, since, until, before }: AuditFilter): RawBuilder<unknown> {
+  return sql.join(
+    [
+      sql`true`,
+      ...(object === undefined ? [] : [isObject(object)]),
+      ...(subject === undefined ? [] : [sql`e.subject = ${subject}`]),
+      ...(action === undefined ? [] : [sql`e.action = ${action}`]),
+      ...(since === undefined ? [] : [sql`e.at >= ${since}::timestamptz`]),
+      ...(until === undefined ? [] : [sql`e.at < ${until}::timestamptz`]),
+      ...(before === undefined ? [] : [sql`(e.at, e.id) < (${before.at}::timestamptz, ${before.id}::uuid)`]),
+    ],
+    sql` and `,
+  )
+}
+
+/** With the name that it has in the key: that of a mailbox, alias or account, or none. */
+function isObject(object: string): RawBuilder<unknown> {
+  const name = object.split('@')[0]
+  return sql`((e.name = ${name} and e.object = ${object}) or (e.name = '' and e.object = ${object}))`
+}

@@ -1,0 +1,70 @@
+import { type RawBuilder, sql } from 'kysely'
+import { insertEvents } from '../audit/record.ts'
+import type { Db } from '../database.ts'
+import { meets } from '../etag.ts'
+import { endSessionsJob } from '../jobs/queue.ts'
+import { problem } from '../problems.ts'
+import { anyState, getMailbox, hasVersion, isTarget, type MailboxTarget } from './store.ts'
+import { givenColumns, type MailboxValues } from './values.ts'
+import { type MailboxRow, viewColumns, viewJoins, writtenColumns } from './view.ts'
+
+/** The parts of the statement that are made of the members that are sent, over b (before) and m (now). */
+function sentMembers(changes: MailboxValues) {
+  const given = givenColumns(changes)
+  const shown = given.filter(({ name }) => name !== 'forwarded') // what nobody sees makes no new version
+  const differ = shown.map(({ name, value }) => sql`${sql.ref(`b.${name}`)} is distinct from ${value}`)
+  return {
+    set: sql.join(given.map(({ column, value }) => sql`${column} = ${value}`)),
+    differ: sql`(${sql.join(differ, sql` or `)})`,
+    of: (source: 'b' | 'm'): RawBuilder<unknown> => {
+      const members = shown.flatMap(({ name }) => [sql.lit(name), sql.ref(`${source}.${name}`)])
+      return sql`jsonb_build_object(${sql.join(members)})`
+    },
+  }
+}
+
+/** One statement where something changes; an edit that changes nothing leaves version and times alone. */
+export async function updateMailbox(
+  db: Db,
+  target: MailboxTarget,
+  changes: MailboxValues,
+): Promise<MailboxRow> {
+  const states = statesFor(changes)
+  if (Object.values(changes).every((value) => value === undefined)) return unchanged(db, target, states)
+  const sent = sentMembers(changes)
+  const address = sql<string>`m.name || '@' || m.domain`
+  const { rows } = await sql<MailboxRow>`
+    with b as (
+      select m.* from app.mailboxes as m
+      where ${isTarget(target)} and m.state = any(${states}::text[]) and ${hasVersion(target.precondition)}
+      for update
+    ), m as (
+      update app.mailboxes as m
+      set ${sent.set}, version = gen_random_uuid(), updated_at = now()
+      from b
+      where m.name = b.name and ${sent.differ}
+      returning ${writtenColumns}
+    ), event as (${insertEvents({
+      action: 'mailbox.update',
+      object: address,
+      domain: sql`m.domain`,
+      before: sql`app.members_not_in(${sent.of('b')}, ${sent.of('m')})`,
+      after: sql`app.members_not_in(${sent.of('m')}, ${sent.of('b')})`,
+      from: sql`m join b on b.name = m.name`,
+    })}), ended as materialized (
+      select ${endSessionsJob(address)} from m where ${changes.locked === true}
+    )
+    select ${viewColumns}, (select count(*) from ended) from m ${viewJoins}`.execute(db)
+  return rows[0] ?? unchanged(db, target, states)
+}
+
+/** A hold by itself reaches a deleted mailbox too, whose mail is all that is left to be kept. */
+function statesFor(changes: MailboxValues): MailboxRow['state'][] {
+  return Object.keys(changes).join() === 'hold' ? anyState : ['active']
+}
+
+async function unchanged(db: Db, target: MailboxTarget, states: MailboxRow['state'][]): Promise<MailboxRow> {
+  const row = await getMailbox(db, target, states)
+  if (!meets(target.precondition, row.version)) throw problem('precondition-failed')
+  return row
+}
