@@ -206,22 +206,22 @@ const writes: [string, () => Promise<Reply>, Told[]][] = [
   ],
   [
     'createAlias',
-    () => api.post('/v1/aliases', { address: 'info@example.jp', targets: ['bob@example.jp'] }),
-    [event('alias.create', 'info@example.jp', null, { targets: ['bob@example.jp'], send_as: false })],
+    () => api.post('/v1/aliases', { address: 'team@example.jp', targets: ['bob@example.jp'] }),
+    [event('alias.create', 'team@example.jp', null, { targets: ['bob@example.jp'], send_as: false })],
   ],
   [
     'updateAlias',
-    () => api.patch('/v1/aliases/info@example.jp', { send_as: true }),
-    [event('alias.update', 'info@example.jp', { send_as: false }, { send_as: true })],
+    () => api.patch('/v1/aliases/team@example.jp', { send_as: true }),
+    [event('alias.update', 'team@example.jp', { send_as: false }, { send_as: true })],
   ],
-  ['updateAlias to what it is', () => api.patch('/v1/aliases/info@example.jp', { send_as: true }), []],
+  ['updateAlias to what it is', () => api.patch('/v1/aliases/team@example.jp', { send_as: true }), []],
   [
     'deleteAlias',
-    () => api.delete('/v1/aliases/info@example.jp'),
+    () => api.delete('/v1/aliases/team@example.jp'),
     [
       event(
         'alias.delete',
-        'info@example.jp',
+        'team@example.jp',
         { targets: ['bob@example.jp'], send_as: true, holds_name: false },
         null,
       ),
