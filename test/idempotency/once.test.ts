@@ -60,6 +60,10 @@ async function countMailboxes(address: string): Promise<number> {
 
 /** What has to be there for an operation to succeed. */
 const arrange: Record<string, (target: Target) => Promise<unknown>> = {
+  async createAlias({ domain: name, mailbox }) {
+    await client.post('/v1/domains', { name })
+    await client.post('/v1/mailboxes', { address: mailbox, generate_password: true })
+  },
   async restoreMailbox({ mailbox }) {
     await client.post('/v1/mailboxes', { address: mailbox, generate_password: true })
     await client.delete(`/v1/mailboxes/${mailbox}`)
