@@ -109,7 +109,7 @@ export const PasswordSet = strict(optional({ password: Password, generate_passwo
 })
 
 export const PasswordGenerated = strict(
-  { generated_password: GeneratedPassword },
+  optional({ generated_password: GeneratedPassword, secret_omitted: SecretOmitted }),
   { $id: 'PasswordGenerated', examples: [{ generated_password: 'Rk7mD-x3vQz-9tHwB-LpN4c-uJ6yG' }] },
 )
 

@@ -117,7 +117,7 @@ export const MailboxEnsured = strict(
     password_applied: Type.Boolean({
       description: 'Whether the password of the request was set: only where this call created the account.',
     }),
-    generated_password: Type.Optional(GeneratedPassword),
+    ...optional({ generated_password: GeneratedPassword, secret_omitted: SecretOmitted }),
   },
   { $id: 'MailboxEnsured', examples: [{ ...example, password_applied: false }] },
 )
