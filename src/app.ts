@@ -18,6 +18,7 @@ import { domains } from './domains/routes.ts'
 import { domainSchemas } from './domains/schemas.ts'
 import { DomainStatistics, domainStatistics } from './domains/statistics.ts'
 import { drain } from './drain.ts'
+import { dryRun } from './dry-run/declaration.ts'
 import { Health, health } from './health.ts'
 import { idempotency } from './idempotency/declaration.ts'
 import { mailboxEnsure } from './mailboxes/ensure-routes.ts'
@@ -82,6 +83,7 @@ export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
       api.addHook('preValidation', refuseUnknownBody)
       await api.register(auth, options.auth)
       await api.register(requestContext)
+      await api.register(dryRun)
       await api.register(idempotency, options.auth)
       await api.register(domains, { prefix: '/domains', db })
       await api.register(domainStatistics, { prefix: '/domains', db })

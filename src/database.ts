@@ -12,6 +12,8 @@ import type { AccountName } from './accounts/name.ts'
 import type { Mechanism } from './accounts/verifiers.ts'
 import type { Action, Kind } from './audit/actions.ts'
 import type { DomainName } from './domains/name.ts'
+import { withTrials } from './dry-run/driver.ts'
+import { currentTrial } from './dry-run/trial.ts'
 
 export type Authentication = 'local' | 'password_file' | 'active_directory'
 
@@ -172,9 +174,10 @@ export interface DatabaseOptions {
 
 /**
  * For a transaction that changes a whole domain, or every account, in one statement: at a million rows that takes
- * longer than any other statement may.
+ * longer than any other statement may. A trial would hold up the others for as long, so it gets no more than they do.
  */
 export async function allowLongStatements(tx: Tx): Promise<void> {
+  if (currentTrial()) return
   await sql`set local statement_timeout = '15min'`.execute(tx)
 }
 
@@ -202,5 +205,6 @@ export function openDatabase(
   pool.on('error', onIdleError) // an idle connection that Postgres closed; the pool opens another
   // The loss of one in use reaches its statement; unheard as an event it would end the process.
   pool.on('connect', (client) => client.on('error', () => {}))
-  return new Kysely<Database>({ dialect: new PostgresDialect({ pool }) }).withSchema('app')
+  const dialect = withTrials(new PostgresDialect({ pool }), Math.ceil(poolSize / 2))
+  return new Kysely<Database>({ dialect }).withSchema('app')
 }

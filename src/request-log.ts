@@ -20,6 +20,7 @@ export const requestLog = fp(async (app: FastifyInstance) => {
         address: request.ip,
         ...(request.subject && { subject: request.subject.id, token: request.subject.tokenId }),
         ...(reply.hasHeader('idempotency-replayed') && { replayed: true }),
+        ...(request.dryRun && { dry_run: true }),
         ...(request.problemCode && { problem: request.problemCode }),
         ...(typeof theirs === 'string' && harmlessId.test(theirs) && { client_request_id: theirs }),
       },

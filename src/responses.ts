@@ -140,6 +140,7 @@ const answerHeaders = {
   etag: { type: 'string', description: 'The version; send it as `If-Match`.' },
   location: { type: 'string', format: 'uri-reference', description: 'The path of the new resource.' },
   link: { type: 'string', description: 'RFC 8288: `rel="next"`, where there is a next page.' },
+  'dry-run': { type: 'string', description: '`true`: the request was only tried; nothing was changed.' },
   'idempotency-replayed': {
     type: 'string',
     description: '`true`: this is the answer of the first request under the `Idempotency-Key`.',

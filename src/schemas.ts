@@ -96,7 +96,7 @@ export const NoPassword = Type.Boolean({
 export const SecretOmitted = Type.Boolean({
   readOnly: true,
   description:
-    'true: the password was shown in the first answer under the `Idempotency-Key` and is not repeated. Whoever lost it sets a new one.',
+    'true: the secret is left out. It was shown in the first answer under the `Idempotency-Key` and is not repeated (whoever lost it sets a new one), or the request was only tried, and there is none.',
 })
 
 export function freeText(description: string) {

@@ -1,6 +1,8 @@
+import { currentTrial } from '../dry-run/trial.ts'
 import { problem, problemAt } from '../problems.ts'
 import type { Subject } from '../subject.ts'
 import type { WorkQueue } from '../work-queue.ts'
+import { blankVerifiers } from './blank-verifiers.ts'
 import { generatePassword, parsePassword } from './password.ts'
 import { parseSealingKey, type SealingKey } from './sealing-key.ts'
 import { deriveVerifiers, type Verifier, type VerifierOptions } from './verifiers.ts'
@@ -87,7 +89,7 @@ export interface Prepared {
 
 /**
  * Looks up first and derives last: what would be refused anyway costs no hash. Where the derivation had to
- * wait for its turn, the look-up is repeated with what it found before, which may be seconds old.
+ * wait for its turn, the look-up is repeated with what it found before, which may be seconds old. A trial derives nothing.
  */
 export async function deriveFor<T extends Prepared>(
   queue: WorkQueue,
@@ -96,6 +98,7 @@ export async function deriveFor<T extends Prepared>(
 ): Promise<{ prepared: T; verifiers: Verifier[] }> {
   const first = await lookUp()
   if (password === 'none') return { prepared: first, verifiers: [] }
+  if (currentTrial()) return { prepared: first, verifiers: blankVerifiers(first.derivation) }
   return queue.run(async ({ waited }) => {
     const prepared = waited ? await lookUp(first) : first
     return { prepared, verifiers: await deriveVerifiers(password.text, prepared.derivation) }

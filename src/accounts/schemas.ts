@@ -149,7 +149,11 @@ export const PasswordSet = strict(
 )
 
 export const PasswordGenerated = strict(
-  optional({ generated_password: GeneratedPassword, sealed_password: SealedPassword }),
+  optional({
+    generated_password: GeneratedPassword,
+    sealed_password: SealedPassword,
+    secret_omitted: SecretOmitted,
+  }),
   {
     $id: 'PasswordGenerated',
     minProperties: 1,

@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto'
+import querystring from 'node:querystring'
 import type { FastifyRequest } from 'fastify'
 import type { InstallationKeys } from '../keys.ts'
 import { problemAt } from '../problems.ts'
@@ -44,9 +45,22 @@ function unquote(text: string): string | undefined {
   return bare.test(text) ? text : quoted.exec(text)?.[1]?.replace(/\\(.)/g, '$1')
 }
 
-/** Says the same of two requests that ask for the same; the order of members does not count. */
+/** Says the same of two requests that ask for the same; the order of members does not count, nor whether one is only tried. */
 function describe({ method, url, body }: FastifyRequest): string {
-  return `${method} ${url}\n${JSON.stringify(body, sortMembers) ?? ''}`
+  return `${method} ${withoutDryRun(url)}\n${JSON.stringify(body, sortMembers) ?? ''}`
+}
+
+/** The parameter as a client may spell it (RFC 3986 §2.3); what else was sent stays as it is. */
+function withoutDryRun(url: string): string {
+  const [path, query] = splitAt(url, '?')
+  const isOther = (pair: string) => querystring.unescape(splitAt(pair, '=')[0]) !== 'dry_run'
+  const others = query.split('&').filter(isOther).join('&')
+  return others === '' ? path : `${path}?${others}`
+}
+
+function splitAt(text: string, separator: string): [string, string] {
+  const at = text.indexOf(separator)
+  return at < 0 ? [text, ''] : [text.slice(0, at), text.slice(at + 1)]
 }
 
 function sortMembers(_name: string, value: unknown): unknown {

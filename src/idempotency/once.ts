@@ -3,7 +3,7 @@ import type { Db, Tx } from '../database.ts'
 import { setETag, toETag } from '../etag.ts'
 import { ProblemError } from '../problems.ts'
 import type { IdempotencyKey } from './key.ts'
-import { findAnswer, insertAnswer, type KeptAnswer, lockKey } from './store.ts'
+import { assertKeyFree, findAnswer, insertAnswer, type KeptAnswer, lockKey } from './store.ts'
 
 /** What a request that changes something is answered with. */
 export interface Answer<Body> {
@@ -84,21 +84,24 @@ async function operateOnce<T>(
   })
 }
 
-/** The answer is kept in the transaction of what it tells, so that there is neither without the other. */
+/**
+ * The answer is kept in the transaction of what it tells, so that there is neither without the other. A request that is
+ * only tried judges the key and keeps nothing; the lock alone could make the real one be refused.
+ */
 function keeping<Row, Body extends object>(
-  { db, reply }: Exchange,
+  { db, request: { dryRun }, reply }: Exchange,
   key: IdempotencyKey,
   toAnswer: (row: Row) => Answer<Body>,
 ): Writer<Row, Answer<Body> | KeptAnswer> {
   const transaction = (write: (tx: Tx) => Promise<Row | undefined>) =>
     db.transaction().execute(async (tx) => {
-      await lockKey(tx, key)
+      await (dryRun ? assertKeyFree : lockKey)(tx, key)
       const first = await findAnswer(tx, key)
       if (first) return first
       const row = await write(tx)
       if (row === undefined) return undefined
       const answer = toAnswer(row)
-      await insertAnswer(tx, key, toKept(reply, answer))
+      if (!dryRun) await insertAnswer(tx, key, toKept(reply, answer))
       return answer
     })
   return { statement: transaction, transaction }

@@ -40,6 +40,16 @@ export async function lockKey(tx: Tx, entry: IdempotencyKey): Promise<void> {
   if (!rows[0]?.locked) throw problem('idempotency-key-in-use')
 }
 
+/** Refuses what `lockKey` would refuse, and holds nothing. A lock of 64 bits is in pg_locks in two halves. */
+export async function assertKeyFree(tx: Tx, entry: IdempotencyKey): Promise<void> {
+  const { rows } = await sql`
+    select from pg_locks
+    where locktype = 'advisory' and objsubid = 1
+      and database = (select oid from pg_database where datname = current_database())
+      and ((classid::bigint << 32) | objid::bigint) = ${lockNumber(entry)}::bigint`.execute(tx)
+  if (rows.length > 0) throw problem('idempotency-key-in-use')
+}
+
 /** In the place of one that is expired but not swept yet; another there cannot be under the lock. */
 export async function insertAnswer(tx: Tx, entry: IdempotencyKey, answer: KeptAnswer): Promise<void> {
   const { fingerprints, ...key } = entry

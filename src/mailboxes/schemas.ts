@@ -119,7 +119,11 @@ export const MailboxEnsured = strict(
     password_applied: Type.Boolean({
       description: 'Whether the password of the request was set: only where this call created the account.',
     }),
-    ...optional({ generated_password: GeneratedPassword, sealed_password: SealedPassword }),
+    ...optional({
+      generated_password: GeneratedPassword,
+      sealed_password: SealedPassword,
+      secret_omitted: SecretOmitted,
+    }),
   },
   { $id: 'MailboxEnsured', examples: [{ ...example, password_applied: false }] },
 )
