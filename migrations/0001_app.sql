@@ -45,6 +45,7 @@ create table app.settings (
   local_name_max_length integer not null default 20,
   default_quota_bytes bigint not null default 0,           -- 0: unlimited
   deleted_retention_days integer not null default 30,
+  tokens_not_before timestamptz,             -- tokens issued earlier are refused, whoever issued them
   version uuid not null default gen_random_uuid(),
   updated_at timestamptz not null default now(),
   constraint settings_pkey primary key (singleton),

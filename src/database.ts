@@ -4,6 +4,7 @@ import {
   type GeneratedAlways,
   Kysely,
   PostgresDialect,
+  type Selectable,
   sql,
   type Transaction,
 } from 'kysely'
@@ -11,6 +12,7 @@ import pg from 'pg'
 import type { AccountName } from './accounts/name.ts'
 import type { Mechanism } from './accounts/verifiers.ts'
 import type { DomainName } from './domains/name.ts'
+import type { Scope } from './scopes.ts'
 
 export type Authentication = 'local' | 'password_file' | 'active_directory'
 
@@ -31,6 +33,7 @@ interface SettingsTable {
   local_name_max_length: number
   default_quota_bytes: number
   deleted_retention_days: number
+  tokens_not_before: Date | null
   version: string
   updated_at: Date
 }
@@ -99,6 +102,24 @@ interface IdempotencyKeysTable {
   created_at: Generated<Date>
 }
 
+interface TokensTable {
+  id: string
+  parent: string | null
+  ancestors: string[]
+  label: string
+  scopes: Scope[]
+  domains: ['*'] | DomainName[]
+  allowed_ips: string[] | null
+  created_by: string
+  created_at: Date
+  expires_at: Date
+  revoked_at: Date | null
+  last_used_at: Date | null
+  version: Generated<string>
+}
+
+type TokenStatesView = Selectable<TokensTable> & { state: 'active' | 'revoked' | 'expired' }
+
 /** The tables of the schema `app` that the service's role may read (migrations/). */
 export interface Database {
   settings: SettingsTable
@@ -107,6 +128,8 @@ export interface Database {
   addresses: AddressesTable
   mailboxes: MailboxesTable
   idempotency_keys: IdempotencyKeysTable
+  tokens: TokensTable
+  token_states: TokenStatesView
 }
 
 export type Db = Kysely<Database>

@@ -2,6 +2,7 @@ import type { JWTPayload } from 'jose'
 import { type DomainName, parseDomainName } from './domains/name.ts'
 import { ProblemError, problem } from './problems.ts'
 import { parseScopes, type Scope } from './scopes.ts'
+import type { StoredToken } from './tokens/store.ts'
 
 /** Who calls, and what the token lets it do. */
 export interface Subject {
@@ -11,6 +12,8 @@ export interface Subject {
   issuer: string
   scopes: ReadonlySet<Scope>
   domains: '*' | readonly DomainName[]
+  /** The row of a token that POST /v1/tokens made. */
+  token?: StoredToken
 }
 
 /**
@@ -24,6 +27,19 @@ export function parseSubject(claims: JWTPayload, domainsClaim: string): Subject 
     issuer: claims.iss ?? '',
     scopes: parseScopes(parseScopeWords(claims)),
     domains: parseDomains(claims[domainsClaim]),
+  }
+}
+
+/** Of a token whose claims say who it is, and whose row says what it may do. */
+export function toSubject(claims: JWTPayload, token: StoredToken): Subject {
+  const [first] = token.domains
+  return {
+    id: parseId(claims),
+    tokenId: token.id,
+    issuer: claims.iss ?? '',
+    scopes: parseScopes(token.scopes),
+    domains: first === '*' ? '*' : (token.domains as DomainName[]),
+    token,
   }
 }
 

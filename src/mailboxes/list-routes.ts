@@ -1,8 +1,8 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import type { Db } from '../database.ts'
 import { readDomainName } from '../domains/name.ts'
+import { parseMoment } from '../moment.ts'
 import { linkNext, type Position, parseCursor, toPage } from '../pagination.ts'
-import { problemAt } from '../problems.ts'
 import { answer, problemResponses } from '../responses.ts'
 import type { Subject } from '../subject.ts'
 import { listMailboxes, type MailboxFilter, readAsOf } from './list.ts'
@@ -50,20 +50,10 @@ function toFilter(subject: Subject, query: MailboxListQuery, position: Position 
     name: name?.toLowerCase(),
     prefix: prefix?.toLowerCase(),
     external_id: external_id?.normalize('NFC'), // as parseFreeText kept it
-    updatedSince: updated_since === undefined ? undefined : parseMoment(updated_since),
+    updatedSince: updated_since === undefined ? undefined : parseMoment(updated_since, 'query/updated_since'),
     domains: domainsFor(subject, domain),
     after: position?.after,
   }
-}
-
-/**
- * PostgreSQL refuses years and offsets that RFC 3339 allows, and Date knows no leap second. Nothing was changed here
- * before 1970.
- */
-function parseMoment(text: string): Date {
-  const time = Date.parse(text.toUpperCase().replace(/:60(?=[.Z+-])/, ':59'))
-  if (Number.isNaN(time)) throw problemAt('invalid-request', 'query/updated_since', 'is not a moment')
-  return new Date(Math.max(time, 0))
 }
 
 /** A domain that is not the caller's, or cannot be one, gives an empty list like one that has no mailboxes. */

@@ -21,6 +21,7 @@ const columns = [
   'local_name_max_length',
   'default_quota_bytes',
   'deleted_retention_days',
+  'tokens_not_before',
   'version',
   'updated_at',
 ] as const
