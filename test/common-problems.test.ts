@@ -4,18 +4,26 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { buildApp } from '../src/app.ts'
 import { openDatabase } from '../src/database.ts'
 import { type Client, createClient, outcome, type Reply, type RequestOptions } from './support/client.ts'
-import { bodyFor, type DeclaredOperation, guardedOperations, pathFor } from './support/operations.ts'
+import {
+  bodyFor,
+  type DeclaredOperation,
+  guardedOperations,
+  pathFor,
+  type Target,
+} from './support/operations.ts'
 import { startService } from './support/service.ts'
 
 // What every operation can answer, whatever it does.
 
 const service = await startService()
 const admin = await service.as()
-const target = { domain: 'example.jp', mailbox: 'user05@example.jp', account: 'user05' }
+const target: Target = { domain: 'example.jp', mailbox: 'user05@example.jp', account: 'user05' }
 
 before(async () => {
   await admin.post('/v1/domains', { name: target.domain })
   await admin.post('/v1/mailboxes', { address: target.mailbox, generate_password: true })
+  const { body } = await admin.post('/v1/tokens', { label: 'A job', scopes: ['domains:read'] })
+  target.token = body.id
 })
 
 function call(client: Client, operation: DeclaredOperation, query = '', options?: RequestOptions) {
@@ -63,7 +71,9 @@ test('refuses a change that is meant for another version', async () => {
 test('says that it is busy when Postgres gives up a statement', async () => {
   const blocker = await service.admin.connect()
   await blocker.query('begin')
-  await blocker.query('lock table app.settings, app.domains, app.accounts, app.addresses, app.mailboxes')
+  await blocker.query(
+    'lock table app.settings, app.domains, app.accounts, app.addresses, app.mailboxes, app.tokens',
+  )
   const replies = Promise.all(guardedOperations.map((operation) => call(admin, operation)))
   let done = false
   const settled = replies.finally(() => {
@@ -105,7 +115,15 @@ test('says that it is unavailable when there is no Postgres', async () => {
 
 // Last: it breaks the database of this file.
 test('says nothing of a fault of its own but where it is in the log', async () => {
-  for (const table of ['settings', 'domains', 'accounts', 'addresses', 'mailboxes']) {
+  for (const table of [
+    'settings',
+    'domains',
+    'accounts',
+    'addresses',
+    'mailboxes',
+    'tokens',
+    'token_states',
+  ]) {
     await service.admin.query(`alter table app.${table} rename to gone_${table}`)
   }
   await assertEach('500 internal-error', (operation) => call(admin, operation))

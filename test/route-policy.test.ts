@@ -23,6 +23,8 @@ before(async () => {
   const admin = await service.as()
   await admin.post('/v1/domains', { name: there.domain })
   await admin.post('/v1/mailboxes', { address: there.mailbox, generate_password: true })
+  const { body } = await admin.post('/v1/tokens', { label: 'A job', scopes: ['domains:read'] })
+  there.token = body.id
 })
 
 interface Route {
@@ -102,7 +104,7 @@ describe('with every table locked, so that nothing can be looked up', () => {
     blocker = await service.admin.connect()
     await blocker.query('begin')
     await blocker.query(
-      'lock table app.settings, app.domains, app.accounts, app.addresses, app.mailboxes, app.idempotency_keys',
+      'lock table app.settings, app.domains, app.accounts, app.addresses, app.mailboxes, app.idempotency_keys, app.tokens',
     )
   })
   after(async () => {

@@ -30,6 +30,7 @@ test('begins with the defaults of the document', async () => {
     local_name_max_length: 20,
     default_quota_bytes: 0,
     deleted_retention_days: 30,
+    tokens_not_before: null,
   })
 })
 
@@ -67,6 +68,8 @@ const settings: [string, unknown, unknown?][] = [
   ['default_quota_bytes', 0],
   ['deleted_retention_days', 0],
   ['deleted_retention_days', 3650],
+  ['tokens_not_before', '2020-01-01T01:00:00.5+01:00', '2020-01-01T00:00:00.500Z'],
+  ['tokens_not_before', null],
 ]
 for (const [member, value, stored = value] of settings) {
   test(`sets ${member} to ${JSON.stringify(value)} and nothing else`, async () => {
@@ -129,6 +132,8 @@ const refusals: [string, unknown, string][] = [
   ['deleted_retention_days', -1, '400 invalid-request'],
   ['deleted_retention_days', 3651, '400 invalid-request'],
   ['deleted_retention_days', 1.5, '400 invalid-request'],
+  ['tokens_not_before', 'yesterday', '400 invalid-request'],
+  ['tokens_not_before', '2120-01-01T00:00:00Z', '400 invalid-request'],
   ['statistics', {}, '400 invalid-request'],
   ['tokens', 1, '400 invalid-request'],
 ]

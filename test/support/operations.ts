@@ -6,6 +6,8 @@ export interface Target {
   /** An address or an id. */
   mailbox: string
   account: string
+  /** The id of a token. */
+  token?: string
 }
 
 export interface DeclaredOperation extends Operation {
@@ -39,6 +41,7 @@ const bodies: Record<string, (target: Target) => object> = {
   updateAccount: () => ({ disabled: true }),
   setPassword: () => ({ generate_password: true }),
   updateServer: () => ({ pop3s_port: 2995 }),
+  createToken: () => ({ label: 'A job', scopes: ['tokens:write'] }),
 }
 
 /** A body that the operation accepts. Fails for an operation that nobody has written one for. */
@@ -48,8 +51,11 @@ export function bodyFor({ operationId, hasBody }: DeclaredOperation, target: Tar
   return make?.(target)
 }
 
-export function pathFor({ path }: DeclaredOperation, { domain, mailbox, account }: Target): string {
-  const values: Record<string, string> = { domain, mailbox, account, code: 'name-taken' }
+export function pathFor({ path }: DeclaredOperation, { domain, mailbox, account, token }: Target): string {
+  const values: Record<string, string> = {
+    ...{ domain, mailbox, account, code: 'name-taken' },
+    id: token ?? '5f0c1d2e-7a43-4a55-9d0e-8f6a3b1c2d4e', // nobody's
+  }
   return path.replace(/\{(\w+)\}/g, (_, name: string) => {
     const value = values[name]
     if (value === undefined) throw new Error(`no value for {${name}} of ${path}`)
