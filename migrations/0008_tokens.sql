@@ -16,6 +16,7 @@ create table app.tokens (
   scopes text[] not null,
   domains text[] not null,                   -- {*}: all
   allowed_ips cidr[],                        -- null: from anywhere
+  password_delivery text not null default 'any',
   created_by text not null,                  -- the subject of the caller that made it
   created_at timestamptz not null,           -- in whole seconds: the iat
   expires_at timestamptz not null,
@@ -30,6 +31,7 @@ create table app.tokens (
   constraint tokens_scopes_check check (cardinality(scopes) > 0 and array_position(scopes, null) is null),
   constraint tokens_domains_check check (app.are_token_domains(domains)),
   constraint tokens_allowed_ips_check check (cardinality(allowed_ips) > 0),
+  constraint tokens_password_delivery_check check (password_delivery in ('any', 'sealed')),
   constraint tokens_created_at_check check (created_at = date_trunc('second', created_at)),
   constraint tokens_expires_at_check check (
     expires_at > created_at and expires_at <= created_at + interval '366 days'
@@ -42,8 +44,8 @@ create index tokens_parent_idx on app.tokens (parent) where parent is not null;
 -- What has become of each token. An ancestor's end is its own, so that revoking is one row and no child that is made at
 -- the same moment can escape it.
 create view app.token_states as
-  select t.id, t.parent, t.ancestors, t.label, t.scopes, t.domains, t.allowed_ips, t.created_by, t.created_at,
-    t.expires_at, t.last_used_at, t.version, ended.at as revoked_at,
+  select t.id, t.parent, t.ancestors, t.label, t.scopes, t.domains, t.allowed_ips, t.password_delivery,
+    t.created_by, t.created_at, t.expires_at, t.last_used_at, t.version, ended.at as revoked_at,
     case when ended.at is not null then 'revoked' when t.expires_at <= now() then 'expired' else 'active' end as state
   from app.tokens as t
     cross join app.settings as s

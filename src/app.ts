@@ -93,8 +93,8 @@ export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
       await api.register(mailboxRestore, { prefix: '/mailboxes', db })
       await api.register(accounts, { prefix: '/accounts', db, derivations })
       await api.register(passwords, { prefix: '/accounts', db, derivations })
-      await api.register(server, { prefix: '/server', db })
-      await api.register(tokens, { prefix: '/tokens', db, keys: options.auth.keys })
+      await api.register(server, { prefix: '/server', db, check })
+      await api.register(tokens, { prefix: '/tokens', db, keys: options.auth.keys, check })
     },
     { prefix: '/v1' },
   )

@@ -110,6 +110,7 @@ interface TokensTable {
   scopes: Scope[]
   domains: ['*'] | DomainName[]
   allowed_ips: string[] | null
+  password_delivery: 'any' | 'sealed'
   created_by: string
   created_at: Date
   expires_at: Date

@@ -12,6 +12,8 @@ export interface Subject {
   issuer: string
   scopes: ReadonlySet<Scope>
   domains: '*' | readonly DomainName[]
+  /** Passwords may only be made here and shown encrypted to somebody's key. */
+  passwordDelivery?: 'sealed'
   /** The row of a token that POST /v1/tokens made. */
   token?: StoredToken
 }
@@ -39,6 +41,7 @@ export function toSubject(claims: JWTPayload, token: StoredToken): Subject {
     issuer: claims.iss ?? '',
     scopes: parseScopes(token.scopes),
     domains: first === '*' ? '*' : (token.domains as DomainName[]),
+    ...(token.password_delivery === 'sealed' && { passwordDelivery: 'sealed' as const }),
     token,
   }
 }

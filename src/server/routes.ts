@@ -11,12 +11,18 @@ import { problemAt } from '../problems.ts'
 import { answer, bodyProblemResponses, problemResponses } from '../responses.ts'
 import { IfMatch, mergePatchTypes, ref } from '../schemas.ts'
 import type { Subject } from '../subject.ts'
+import type { TokenCheck } from '../tokens/check.ts'
 import { parseRelayNetworks } from './relay-networks.ts'
 import { Server, ServerUpdate } from './schemas.ts'
 import { createStatistics } from './statistics.ts'
 import { getSettings, type SettingsChange, toServer, updateSettings } from './store.ts'
 
-export const server: FastifyPluginAsyncTypebox<{ db: Db }> = async (app, { db }) => {
+export interface ServerOptions {
+  db: Db
+  check: Pick<TokenCheck, 'forget'>
+}
+
+export const server: FastifyPluginAsyncTypebox<ServerOptions> = async (app, { db, check }) => {
   const statistics = createStatistics(db)
 
   app.get(
@@ -69,6 +75,7 @@ export const server: FastifyPluginAsyncTypebox<{ db: Db }> = async (app, { db })
       const changes = parseSettings(request.subject, request.body, new Date())
       const change = { changes, precondition: parseIfMatch(request) }
       const settings = await db.transaction().execute((tx) => updateSettings(tx, change))
+      if (changes.tokens_not_before !== undefined) check.forget()
       setETag(reply, settings.version)
       return toServer(settings, await statistics())
     },

@@ -13,6 +13,8 @@ export interface TokenCheck {
   admitOwn(claims: JWTPayload): Promise<StoredToken | undefined>
   /** For tokens of other issuers. */
   admitForeign(claims: JWTPayload): Promise<undefined>
+  /** What is remembered may be wrong: who changed it here sees that at once, before it is heard. */
+  forget(): void
   close(): Promise<void>
 }
 
@@ -32,13 +34,15 @@ export function createTokenCheck({ db, databaseUrl, log }: TokenCheckOptions): T
   const uses = recordUses(db, ({ message: reason }) =>
     log.warn({ reason }, 'the last use of tokens was not written; it is tried again'),
   )
+  const forget = () => {
+    tokens.forget()
+    settings.forget()
+  }
   const listener =
     databaseUrl === undefined
       ? deaf
-      : listenForChanges(
-          databaseUrl,
-          () => [tokens, settings].forEach((memory) => void memory.forget()),
-          (reason) => log.warn({ reason }, 'each request asks for its token until changes are heard again'),
+      : listenForChanges(databaseUrl, forget, (reason) =>
+          log.warn({ reason }, 'each request asks for its token until changes are heard again'),
         )
 
   async function admitForeign({ iat, ...claims }: JWTPayload): Promise<undefined> {
@@ -65,6 +69,7 @@ export function createTokenCheck({ db, databaseUrl, log }: TokenCheckOptions): T
       return admitForeign(claims)
     },
     admitForeign,
+    forget,
     async close() {
       await uses.close()
       await listener.close()

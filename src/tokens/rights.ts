@@ -12,9 +12,10 @@ export interface Rights {
   scopes: Scope[]
   domains: ['*'] | DomainName[]
   allowed_ips: string[] | null
+  password_delivery: 'any' | 'sealed'
 }
 
-export type Maker = Pick<Subject, 'scopes' | 'domains' | 'token'>
+export type Maker = Pick<Subject, 'scopes' | 'domains' | 'passwordDelivery' | 'token'>
 
 const maxAncestors = 9 // tokens_generation_check
 const secondMs = 1000
@@ -30,6 +31,7 @@ export function parseRights(maker: Maker, wish: TokenCreate): Rights {
     scopes: wish.scopes,
     domains: parseDomains(maker, wish.domains),
     allowed_ips: parseAllowedIps(maker, wish.allowed_ips),
+    password_delivery: parsePasswordDelivery(maker, wish.password_delivery),
   }
 }
 
@@ -66,6 +68,16 @@ function parseOwnNetwork(outer: Network[] | undefined, text: string, pointer: st
   const network = parseNetwork(text, pointer)
   if (!outer || outer.some((one) => isWithin(network, one))) return network
   throw problemAt('invalid-network', pointer, 'It is not within the addresses that your token is for.')
+}
+
+type Delivery = Rights['password_delivery']
+
+function parsePasswordDelivery({ passwordDelivery }: Maker, wish: Delivery | undefined): Delivery {
+  const own: Delivery = passwordDelivery ?? 'any'
+  if (own === 'any' || wish !== 'any') return wish ?? own
+  throw problem('insufficient-scope', {
+    detail: 'Your token sets passwords only sealed (`password_delivery`).',
+  })
 }
 
 /**

@@ -7,6 +7,7 @@ import { linkNext, parseCursor, toPage } from '../pagination.ts'
 import { problem, problemAt } from '../problems.ts'
 import { answer, bodyProblemResponses, noContent, problemResponses } from '../responses.ts'
 import { IfMatch, ref } from '../schemas.ts'
+import type { TokenCheck } from './check.ts'
 import { createToken, type MadeToken, parseNewToken } from './create.ts'
 import { Token, TokenCreate, TokenCreated, TokenList, TokenListQuery, TokenParams } from './schemas.ts'
 import { getToken, listTokens, revokeToken, type TokenFilter, type TokenRow, toToken } from './store.ts'
@@ -14,11 +15,12 @@ import { getToken, listTokens, revokeToken, type TokenFilter, type TokenRow, toT
 export interface TokenOptions {
   db: Db
   keys: InstallationKeys
+  check: Pick<TokenCheck, 'forget'>
 }
 
 const uuid = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i
 
-export const tokens: FastifyPluginAsyncTypebox<TokenOptions> = async (app, { db, keys }) => {
+export const tokens: FastifyPluginAsyncTypebox<TokenOptions> = async (app, { db, keys, check }) => {
   app.post(
     '',
     {
@@ -112,6 +114,7 @@ export const tokens: FastifyPluginAsyncTypebox<TokenOptions> = async (app, { db,
         precondition: parseIfMatch(request),
       }
       await db.transaction().execute((tx) => revokeToken(tx, revocation))
+      check.forget()
       reply.code(204)
     },
   )

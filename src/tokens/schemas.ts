@@ -23,6 +23,11 @@ const allowedIps = Type.Array(Type.String({ maxLength: 64 }), {
   description: 'The addresses and networks that it can be used from, such as `192.0.2.7` or `2001:db8::/32`.',
 })
 
+const passwordDelivery = oneOf(['any', 'sealed'], {
+  description:
+    '`sealed`: it sets passwords only by having them made here and encrypted to a key (`seal_password_to`).',
+})
+
 export const tokenStates = ['active', 'revoked', 'expired'] as const
 
 const members = {
@@ -37,6 +42,7 @@ const members = {
   scopes: scopeList,
   domains,
   allowed_ips: nullable(allowedIps),
+  password_delivery: passwordDelivery,
   state: oneOf(tokenStates, {
     description:
       '`revoked` is also what was made with a revoked token, and what is older than `tokens_not_before` of the server.',
@@ -61,6 +67,7 @@ const example = {
   scopes: ['mailboxes:write', 'passwords:write'],
   domains: ['example.jp'],
   allowed_ips: ['192.0.2.0/28'],
+  password_delivery: 'any',
   state: 'active',
   created_by: 'command-line',
   created_at: '2026-11-24T08:00:00.000Z',
@@ -117,6 +124,7 @@ export const TokenCreate = strict(
       description:
         'The addresses and networks that it can be used from. Left out: those of your own token, which they must lie within; where that has none, from anywhere.',
     }),
+    password_delivery: Type.Optional(passwordDelivery),
   },
   {
     $id: 'TokenCreate',

@@ -13,6 +13,7 @@ const columns = [
   'scopes',
   'domains',
   'allowed_ips',
+  'password_delivery',
   'state',
   'created_by',
   'created_at',
@@ -29,17 +30,21 @@ export function toToken({ version: _, ...token }: TokenRow): Token {
 }
 
 /** What a request needs to know of the token that it came with. */
-export type StoredToken = Pick<
-  Database['token_states'],
-  'id' | 'ancestors' | 'scopes' | 'domains' | 'allowed_ips' | 'expires_at' | 'state'
->
+export type StoredToken = Pick<Database['token_states'], (typeof storedColumns)[number]>
+
+const storedColumns = [
+  'id',
+  'ancestors',
+  'scopes',
+  'domains',
+  'allowed_ips',
+  'password_delivery',
+  'expires_at',
+  'state',
+] as const
 
 export function findToken(db: Db, id: string): Promise<StoredToken | undefined> {
-  return db
-    .selectFrom('token_states')
-    .select(['id', 'ancestors', 'scopes', 'domains', 'allowed_ips', 'expires_at', 'state'])
-    .where('id', '=', id)
-    .executeTakeFirst()
+  return db.selectFrom('token_states').select(storedColumns).where('id', '=', id).executeTakeFirst()
 }
 
 export async function readNotBefore(db: Db): Promise<{ notBefore: Date | null }> {

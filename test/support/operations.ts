@@ -41,7 +41,7 @@ const bodies: Record<string, (target: Target) => object> = {
   updateAccount: () => ({ disabled: true }),
   setPassword: () => ({ generate_password: true }),
   updateServer: () => ({ pop3s_port: 2995 }),
-  createToken: () => ({ label: 'A job', scopes: ['tokens:write'] }),
+  createToken: ({ account }) => ({ label: `A job for ${account}`, scopes: ['tokens:write'] }),
 }
 
 /** A body that the operation accepts. Fails for an operation that nobody has written one for. */

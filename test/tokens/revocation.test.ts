@@ -62,6 +62,15 @@ test('revocation holds at every replica within a second', async () => {
   assert.equal(line.token_id, token.id)
 })
 
+test('whoever revoked it sees that at once', async () => {
+  for (let i = 0; i < 20; i++) {
+    const { id, client } = await make()
+    assert.equal(outcome(await client.get('/v1/domains')), '200')
+    await admin.delete(`${path}/${id}`)
+    assert.equal(outcome(await client.get('/v1/domains')), '401 unauthenticated')
+  }
+})
+
 test('an administrator may revoke in SQL too', async () => {
   const [one, other] = [await make(), await make()]
   const { admin: sql } = service

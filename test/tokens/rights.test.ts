@@ -25,6 +25,7 @@ const maker: fc.Arbitrary<Maker> = fc
   .record({
     scopes: scopeSet,
     domains: fc.oneof(fc.constant('*' as const), fc.uniqueArray(fc.constantFrom(...names))),
+    passwordDelivery: maybe(fc.constant('sealed' as const)),
     token: maybe(
       fc.record({
         ancestors: fc.array(fc.uuid(), { maxLength: 9 }),
@@ -40,6 +41,7 @@ const wish = fc
     scopes: scopeSet,
     domains: maybe(fc.uniqueArray(fc.constantFrom(...spelled), { minLength: 1 })),
     allowed_ips: maybe(fc.uniqueArray(fc.constantFrom(...written), { minLength: 1 })),
+    password_delivery: maybe(fc.constantFrom('any' as const, 'sealed' as const)),
     expires_at: maybe(moment.map((time) => time.toISOString())),
   })
   .map((drawn) => ({ ...drawn, label: 'A job' }) as TokenCreate)
@@ -73,6 +75,7 @@ test('a token never allows more than its maker', () => {
       if (by.domains !== '*') assert.ok(rights.domains.every((name) => by.domains.includes(name as never)))
       assert.ok(contains(by.token?.allowed_ips, rights.allowed_ips))
       assert.ok((by.token?.ancestors.length ?? 0) < 9)
+      if (by.passwordDelivery) assert.equal(rights.password_delivery, 'sealed')
     }),
     { numRuns: 5_000 },
   )

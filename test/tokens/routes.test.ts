@@ -33,6 +33,7 @@ describe('making a token', () => {
       scopes: ['mailboxes:write', 'domains:read'],
       domains: ['a.jp'],
       allowed_ips: null,
+      password_delivery: 'any',
       state: 'active',
       created_by: 'hr',
       created_at: shown.created_at,
@@ -117,6 +118,22 @@ describe('making a token', () => {
     assert.equal(missing.body.errors[0].detail, 'There is no such domain.')
     const nobody = await service.as({ domains: [] })
     assert.equal(outcome(await nobody.post(path, wish)), '422 unknown-domain')
+  })
+
+  test('that sets passwords only sealed makes none that sets them in another way', async () => {
+    const scopes = ['tokens:write']
+    const { client } = await makeToken(service.url, admin, { scopes, password_delivery: 'sealed' })
+    for (const wanted of [{}, { password_delivery: 'sealed' }]) {
+      const { body } = await client.post(path, { ...wish, scopes, ...wanted })
+      assert.equal(body.password_delivery, 'sealed')
+      const next = await createClient(service.url, body.token).post(path, { ...wish, scopes })
+      assert.equal(next.body.password_delivery, 'sealed')
+    }
+    const refused = await client.post(path, { ...wish, scopes, password_delivery: 'any' })
+    assert.equal(outcome(refused), '403 insufficient-scope')
+    assert.match(refused.body.detail, /password_delivery/)
+    const odd = await admin.post(path, { ...wish, password_delivery: 'none' })
+    assert.equal(outcome(odd), '400 invalid-request')
   })
 
   test('ends at the moment that is asked for, in whole seconds', async () => {
