@@ -51,6 +51,7 @@ create table app.settings (
   default_quota_bytes bigint not null default 0,           -- 0: unlimited
   deleted_retention_days integer not null default 30,
   forward_allowed_domains text[],            -- where mail may be sent on to outside; null: anywhere
+  tokens_not_before timestamptz,             -- tokens issued earlier are refused, whoever issued them
   version uuid not null default gen_random_uuid(),
   updated_at timestamptz not null default now(),
   constraint settings_pkey primary key (singleton),

@@ -36,13 +36,18 @@ import { requestLog } from './request-log.ts'
 import { problemSchemas } from './responses.ts'
 import { server } from './server/routes.ts'
 import { serverSchemas } from './server/schemas.ts'
+import { createTokenCheck } from './tokens/check.ts'
+import { tokens } from './tokens/routes.ts'
+import { tokenSchemas } from './tokens/schemas.ts'
 import { buildValidator, refuseUnknownQuery } from './validation.ts'
 import type { WorkQueue } from './work-queue.ts'
 
 export interface AppOptions {
   db: Db
   derivations: WorkQueue
-  auth: AuthOptions
+  auth: Omit<AuthOptions, 'check'>
+  /** Where replicas tell each other of revoked tokens; without it each request asks the database. */
+  databaseUrl?: string | undefined
   publicUrl?: string | undefined
   fastify?: FastifyServerOptions
 }
@@ -57,12 +62,15 @@ const schemas = [
   ...aliasSchemas,
   ...serverSchemas,
   ...auditSchemas,
+  ...tokenSchemas,
 ]
 
 /** The whole HTTP side, in the order in which a request meets it. */
 export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
   const { db, derivations } = options
   const app = createServer(options.fastify)
+  const check = createTokenCheck({ db, databaseUrl: options.databaseUrl, log: app.log })
+  app.addHook('onClose', () => check.close())
 
   await app.register(openapiDocument, { publicUrl: options.publicUrl })
   await app.register(requestLog)
@@ -81,7 +89,7 @@ export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
       })
       api.addHook('onRoute', refuseUnknownQuery)
       api.addHook('preValidation', refuseUnknownBody)
-      await api.register(auth, options.auth)
+      await api.register(auth, { ...options.auth, check })
       await api.register(requestContext)
       await api.register(dryRun)
       await api.register(idempotency, options.auth)
@@ -96,8 +104,9 @@ export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
       await api.register(aliasList, { prefix: '/aliases', db })
       await api.register(accounts, { prefix: '/accounts', db, derivations })
       await api.register(passwords, { prefix: '/accounts', db, derivations })
-      await api.register(server, { prefix: '/server', db })
+      await api.register(server, { prefix: '/server', db, check })
       await api.register(auditEvents, { prefix: '/audit-events', db })
+      await api.register(tokens, { prefix: '/tokens', db, keys: options.auth.keys, check })
     },
     { prefix: '/v1' },
   )

@@ -1,13 +1,17 @@
 import type {} from '@fastify/swagger' // declares `security` on route schemas
 import type { FastifyInstance, FastifyReply, FastifyRequest, FastifySchema, HTTPMethods } from 'fastify'
 import fp from 'fastify-plugin'
-import { decodeJwt, errors, type JWTPayload } from 'jose'
+import { decodeJwt, type JWTPayload } from 'jose'
 import type { DomainName } from './domains/name.ts'
 import type { Issuer } from './issuer.ts'
 import type { InstallationKeys } from './keys.ts'
+import { toProblem } from './problem-details.ts'
 import { ProblemError, problem } from './problems.ts'
 import { holds, isScope, type Scope } from './scopes.ts'
-import { parseSubject, type Subject } from './subject.ts'
+import { parseSubject, type Subject, toSubject } from './subject.ts'
+import { explainRefusal, malformed } from './token-refusals.ts'
+import { requireAddress } from './tokens/address.ts'
+import type { TokenCheck } from './tokens/check.ts'
 
 declare module 'fastify' {
   interface FastifyRequest {
@@ -24,10 +28,18 @@ export interface AuthOptions {
   issuer?: Issuer | undefined
   /** The claim that lists the caller's domains in tokens of `issuer`. */
   domainsClaim: string
+  /** What becomes of a token after it was issued. */
+  check: Pick<TokenCheck, 'admitOwn' | 'admitForeign'>
+}
+
+interface Source {
+  verify(token: string): Promise<JWTPayload>
+  admit: TokenCheck['admitOwn']
+  domainsClaim: string
 }
 
 /** Whose tokens are accepted, by their `iss`. */
-type Sources = ReadonlyMap<unknown, { verify(token: string): Promise<JWTPayload>; domainsClaim: string }>
+type Sources = ReadonlyMap<unknown, Source>
 
 const compactJws = /^[\w-]+\.[\w-]+\.[\w-]*$/ // RFC 7515 §7.1; decoders of base64 let more pass
 
@@ -69,7 +81,7 @@ export const auth = fp(
   { name: 'auth', fastify: '5.x' },
 )
 
-export function requireScope(subject: Subject, scope: Scope): void {
+export function requireScope(subject: Pick<Subject, 'scopes'>, scope: Scope): void {
   if (!holds(subject.scopes, scope)) throw lacks([scope])
 }
 
@@ -83,9 +95,10 @@ export function mayTouch(subject: Subject, domain: DomainName): boolean {
   return subject.domains === '*' || subject.domains.includes(domain)
 }
 
-function tokenSources({ keys, issuer, domainsClaim }: AuthOptions): Sources {
-  const sources = new Map([[keys.installation, { verify: keys.verify, domainsClaim: 'domains' }]])
-  if (issuer) sources.set(issuer.issuer, { verify: issuer.verify, domainsClaim })
+function tokenSources({ keys, issuer, domainsClaim, check }: AuthOptions): Sources {
+  const own: Source = { verify: keys.verify, admit: check.admitOwn, domainsClaim: 'domains' }
+  const sources = new Map([[keys.installation, own]])
+  if (issuer) sources.set(issuer.issuer, { verify: issuer.verify, admit: check.admitForeign, domainsClaim })
   return sources
 }
 
@@ -114,14 +127,16 @@ async function authenticate(
     throw problem('unauthenticated', { detail: 'Send a token in the header: Authorization: Bearer <token>.' })
   }
   try {
-    return await readToken(token, sources)
+    const subject = await readToken(token, sources)
+    requireAddress(request, subject)
+    return subject
   } catch (error) {
     if (error instanceof ProblemError && error.code !== 'unauthenticated') throw error
     reply.header('www-authenticate', `${challenge}, error="invalid_token"`)
     logRefusal(request, error)
     throw error instanceof ProblemError
       ? error
-      : problem('unauthenticated', { detail: refusal(error), cause: error })
+      : problem('unauthenticated', { detail: explainRefusal(error), cause: error })
   }
 }
 
@@ -132,11 +147,19 @@ function bearerToken(header: string | undefined): string | undefined {
 }
 
 async function readToken(token: string, sources: Sources): Promise<Subject> {
-  if (!compactJws.test(token)) throw problem('unauthenticated', { detail: refusals.other })
+  if (!compactJws.test(token)) throw problem('unauthenticated', { detail: malformed })
   // Not verified yet: it only chooses the keys to verify with.
   const source = sources.get(decodeJwt(token).iss)
-  if (source) return parseSubject(await source.verify(token), source.domainsClaim)
-  throw problem('unauthenticated', { detail: 'The token is of an issuer that this service does not trust.' })
+  if (!source)
+    throw problem('unauthenticated', {
+      detail: 'The token is of an issuer that this service does not trust.',
+    })
+  const claims = await source.verify(token)
+  // What fails here fails for a good token.
+  const stored = await source.admit(claims).catch((error) => {
+    throw toProblem(error)
+  })
+  return stored ? toSubject(claims, stored) : parseSubject(claims, source.domainsClaim)
 }
 
 function enforce({ subject, routeOptions }: FastifyRequest, reply: FastifyReply, needed: Scope[][]): void {
@@ -154,34 +177,11 @@ function lacks(scopes: readonly Scope[]): ProblemError {
   return problem('insufficient-scope', { detail: `The token needs the ${noun} ${scopes.join(', ')}.` })
 }
 
-/** What the caller may know; everything it says was found out with a good signature or needs none. */
-function refusal(error: unknown): string {
-  if (error instanceof errors.JWTExpired) return 'The token is expired. Get a new one.'
-  if (error instanceof errors.JWTClaimValidationFailed)
-    return claimRefusals[error.claim] ?? claimRefusals.other
-  if (error instanceof errors.JOSEError) return refusals[error.code] ?? refusals.other
-  return refusals.other
-}
-
-const claimRefusals = {
-  aud: 'The token is made for another audience.',
-  nbf: 'The token is not valid yet.',
-  typ: 'The token is not an access token: its header has another typ.',
-  other: 'The token lacks a claim that it needs, or has a wrong one: see iss, sub, jti, iat and exp.',
-} as { [claim: string]: string; other: string }
-
-const untrusted = 'The token is not signed by a key that this service trusts.'
-const refusals = {
-  ERR_JOSE_ALG_NOT_ALLOWED: 'The token is signed with an algorithm that is not accepted.',
-  ERR_JWKS_MULTIPLE_MATCHING_KEYS: 'The token does not say in its header (kid) which key signed it.',
-  ERR_JWKS_NO_MATCHING_KEY: untrusted,
-  ERR_JWS_SIGNATURE_VERIFICATION_FAILED: untrusted,
-  other: 'The token is malformed.',
-} as { [code: string]: string; other: string }
-
 // The token itself is never logged. Its id is known only when the signature was good.
 function logRefusal(request: FastifyRequest, error: unknown): void {
-  const { payload } = error as { payload?: JWTPayload }
+  const { payload } = (error instanceof ProblemError ? (error.cause ?? {}) : error) as {
+    payload?: JWTPayload
+  }
   const reason = error instanceof Error ? error.message : String(error)
   const event = { event: 'unauthenticated', reason, token_id: payload?.jti, address: request.ip }
   request.log.info(event, 'a token was refused')

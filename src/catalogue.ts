@@ -20,7 +20,7 @@ export const catalogue = {
   unauthenticated: {
     status: 401,
     title: 'A valid bearer token is needed',
-    help: 'No token was sent, or it is expired, malformed, signed by a key this service does not trust, or made for another audience. Get a new one from your identity provider, or with `npm run token`.',
+    help: 'No token was sent, or it is expired, revoked, malformed, signed by a key this service does not trust, made for another audience, or used from an address that it is not for. `detail` says which. Get a new one from your identity provider, from whoever makes them with `POST /v1/tokens`, or with `npm run token`.',
   },
   'insufficient-scope': {
     status: 403,
@@ -51,6 +51,11 @@ export const catalogue = {
     status: 404,
     title: 'No such alias',
     help: 'The path names an alias that does not exist, or is not in one of the domains of your token. The catch-all of a domain is `@domain`.',
+  },
+  'token-not-found': {
+    status: 404,
+    title: 'No such token',
+    help: 'The path names a token that does not exist, or that has a domain which is not one of the domains of your token.',
   },
   'method-not-allowed': {
     status: 405,
@@ -85,8 +90,8 @@ export const catalogue = {
   },
   'invalid-network': {
     status: 422,
-    title: 'This is not a network that may relay',
-    help: 'Addresses and networks such as `192.0.2.7` or `10.0.0.0/8`, at most a /8 (IPv4) or a /32 (IPv6) wide.',
+    title: 'This is not a network that is accepted here',
+    help: 'Addresses and networks such as `192.0.2.7` or `10.0.0.0/8`. Those that may relay are at most a /8 (IPv4) or a /32 (IPv6) wide; those of a token lie within the ones of the token that makes it.',
   },
   'invalid-name': {
     status: 422,

@@ -4,6 +4,7 @@ import {
   type GeneratedAlways,
   Kysely,
   PostgresDialect,
+  type Selectable,
   sql,
   type Transaction,
 } from 'kysely'
@@ -14,6 +15,7 @@ import type { Action, Kind } from './audit/actions.ts'
 import type { DomainName } from './domains/name.ts'
 import { withTrials } from './dry-run/driver.ts'
 import { currentTrial } from './dry-run/trial.ts'
+import type { Scope } from './scopes.ts'
 
 export type Authentication = 'local' | 'password_file' | 'active_directory'
 
@@ -35,6 +37,7 @@ interface SettingsTable {
   default_quota_bytes: number
   deleted_retention_days: number
   forward_allowed_domains: DomainName[] | null
+  tokens_not_before: Date | null
   version: string
   updated_at: Date
 }
@@ -144,6 +147,25 @@ interface AuditEventsTable {
   after: object | null
 }
 
+interface TokensTable {
+  id: string
+  parent: string | null
+  ancestors: string[]
+  label: string
+  scopes: Scope[]
+  domains: ['*'] | DomainName[]
+  allowed_ips: string[] | null
+  password_delivery: 'any' | 'sealed'
+  created_by: string
+  created_at: Date
+  expires_at: Date
+  revoked_at: Date | null
+  last_used_at: Date | null
+  version: Generated<string>
+}
+
+type TokenStatesView = Selectable<TokensTable> & { state: 'active' | 'revoked' | 'expired' }
+
 /** The tables of the schema `app` that the service's role may read (migrations/). */
 export interface Database {
   settings: SettingsTable
@@ -154,6 +176,8 @@ export interface Database {
   aliases: AliasesTable
   idempotency_keys: IdempotencyKeysTable
   audit_events: AuditEventsTable
+  tokens: TokensTable
+  token_states: TokenStatesView
 }
 
 export type Db = Kysely<Database>

@@ -24,10 +24,18 @@ export interface Grant {
   tokenId?: string
 }
 
+/** A token whose rights are in its row (src/tokens), so that it can be revoked. */
+export interface StoredGrant {
+  id: string
+  createdAt: Date
+  expiresAt: Date
+}
+
 export interface InstallationKeys {
   /** The id of this installation: issuer and audience of its tokens. */
   readonly installation: string
   sign(grant: Grant): Promise<string>
+  signStored(grant: StoredGrant): Promise<string>
   /** The claims of a token of this installation; throws jose's errors. */
   verify(token: string): Promise<JWTPayload>
   /**
@@ -74,6 +82,7 @@ async function openKeys(file: KeyFile): Promise<InstallationKeys> {
   return {
     installation,
     sign: (grant) => claimsOf(grant, installation).setProtectedHeader(header).sign(signer),
+    signStored: (grant) => storedClaimsOf(grant, installation).setProtectedHeader(header).sign(signer),
     verify: async (token) => (await jwtVerify(token, verifiers, rules)).payload,
     fingerprints: (text) => fingerprintKeys.map((key) => createHmac('sha256', key).update(text).digest()),
   }
@@ -100,6 +109,21 @@ function claimsOf(grant: Grant, installation: string): SignJWT {
     .setJti(grant.tokenId ?? randomUUID())
     .setIssuedAt(now)
     .setExpirationTime(now + grant.expiresInSeconds)
+}
+
+/**
+ * `revocable` tells it from a token that stands for itself. Its subject is its own, so that two tokens of one maker
+ * share no idempotency keys. The rights of a thousand domains would not fit into a header.
+ */
+function storedClaimsOf({ id, createdAt, expiresAt }: StoredGrant, installation: string): SignJWT {
+  const subject = `token:${id}`
+  return new SignJWT({ client_id: subject, revocable: true })
+    .setIssuer(installation)
+    .setAudience(installation)
+    .setSubject(subject)
+    .setJti(id)
+    .setIssuedAt(createdAt)
+    .setExpirationTime(expiresAt)
 }
 
 // RFC 7638

@@ -17,6 +17,7 @@ const tags = [
   { name: 'aliases', description: 'Addresses whose mail goes to others, and catch-alls.' },
   { name: 'server', description: 'Settings and statistics of the installation.' },
   { name: 'audit', description: 'Who changed what, and when.' },
+  { name: 'tokens', description: 'Bearer tokens that this installation makes for other callers.' },
   { name: 'operations', description: 'For monitoring.' },
 ]
 
@@ -24,7 +25,7 @@ const description = `Provisions mail domains, mailboxes and accounts in Postgres
 
 - **Names.** The local part of an address is also a login name by itself, so it belongs to one mailbox in the whole installation: \`user01@example.jp\` and \`user01@example.com\` cannot both exist (409 \`name-taken\`). Whether a name is free is therefore the one thing a caller can learn about domains that are not its own.
 - **Errors** are \`application/problem+json\` (RFC 9457). Switch on \`type\`: \`/problems/<code>\`; each is a page of this service.
-- **Repeats.** \`PUT /v1/mailboxes/{mailbox}\` is made for jobs that run again and again. A POST with an \`Idempotency-Key\` is done once: for 24 hours the same request under it gets the first answer again, with \`idempotency-replayed: true\` and \`"secret_omitted": true\` in place of a generated password. Without a key a create that is repeated answers 409 and changes nothing.
+- **Repeats.** \`PUT /v1/mailboxes/{mailbox}\` is made for jobs that run again and again. A POST with an \`Idempotency-Key\` is done once: for 24 hours the same request under it gets the first answer again, with \`idempotency-replayed: true\` and \`"secret_omitted": true\` in place of a generated password or token. Without a key a create that is repeated answers 409 and changes nothing.
 - **Trials.** With \`?dry_run=true\` a POST, PUT, PATCH or DELETE is answered as it would be now, refusals included, and changes nothing; the answer has the header \`dry-run: true\`.
 - **Versions.** Every object has an ETag; PATCH, PUT and DELETE take it as \`If-Match\`. It is for writing only: GET never answers 304.
 - **Lists** are pages in the order of the names: send \`next\` as \`cursor\`. There is no total.
@@ -54,7 +55,7 @@ export const openapiDocument = fp(async (app: FastifyInstance, { publicUrl }: Do
             type: 'http',
             scheme: 'bearer',
             bearerFormat: 'JWT',
-            description: `A JWT of the configured OIDC issuer or of this installation (\`npm run token\`). Scopes, from \`scope\`, \`scp\` or \`roles\`:\n\n${scopeList}`,
+            description: `A JWT of the configured OIDC issuer or of this installation (\`POST /v1/tokens\`, \`npm run token\`). Scopes, from \`scope\`, \`scp\` or \`roles\`:\n\n${scopeList}`,
           },
         },
       },

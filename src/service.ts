@@ -50,6 +50,7 @@ export async function startService(config: Config, log: Logger): Promise<Running
       db,
       derivations: createWorkQueue({ concurrency: derivationsAtOnce(config) }),
       auth: { keys, issuer, domainsClaim: config.authDomainsClaim },
+      databaseUrl: place.serviceUrl,
       publicUrl: config.publicUrl,
       fastify: { loggerInstance: log, ...http },
     })

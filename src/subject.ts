@@ -2,6 +2,7 @@ import type { JWTPayload } from 'jose'
 import { type DomainName, parseDomainName } from './domains/name.ts'
 import { ProblemError, problem } from './problems.ts'
 import { parseScopes, type Scope } from './scopes.ts'
+import type { StoredToken } from './tokens/store.ts'
 
 /** Who calls, and what the token lets it do. */
 export interface Subject {
@@ -13,6 +14,8 @@ export interface Subject {
   domains: '*' | readonly DomainName[]
   /** Passwords may only be made here and shown encrypted to somebody's key. */
   passwordDelivery?: 'sealed'
+  /** The row of a token that POST /v1/tokens made. */
+  token?: StoredToken
 }
 
 /**
@@ -27,6 +30,20 @@ export function parseSubject(claims: JWTPayload, domainsClaim: string): Subject 
     scopes: parseScopes(parseScopeWords(claims)),
     domains: parseDomains(claims[domainsClaim]),
     ...(isSealedOnly(claims) && { passwordDelivery: 'sealed' as const }),
+  }
+}
+
+/** Of a token whose claims say who it is, and whose row says what it may do. */
+export function toSubject(claims: JWTPayload, token: StoredToken): Subject {
+  const [first] = token.domains
+  return {
+    id: parseId(claims),
+    tokenId: token.id,
+    issuer: claims.iss ?? '',
+    scopes: parseScopes(token.scopes),
+    domains: first === '*' ? '*' : (token.domains as DomainName[]),
+    ...(token.password_delivery === 'sealed' && { passwordDelivery: 'sealed' as const }),
+    token,
   }
 }
 

@@ -17,6 +17,9 @@ import { startOidcProvider } from './support/oidc-provider.ts'
 const domainsClaim = 'mailwright_domains'
 const grant: Grant = { subject: 'hr', scopes: ['domains:read'], domains: '*', expiresInSeconds: 60 }
 
+/** No token is in a table here. */
+const check = { admitOwn: async () => undefined, admitForeign: async () => undefined }
+
 let folder: string
 let keys: InstallationKeys
 before(async () => {
@@ -42,7 +45,7 @@ async function startApp(t: TestContext, issuer?: Issuer, log: string[] = []): Pr
   app.get('/livez', () => 'alive')
   app.register(
     async (api) => {
-      await api.register(auth, { keys, issuer, domainsClaim })
+      await api.register(auth, { keys, issuer, domainsClaim, check })
       api.get('/read', { schema: secured(['domains:read']) }, ({ subject }) => ({
         ...subject,
         scopes: [...subject.scopes],
@@ -92,7 +95,7 @@ describe('registering routes', () => {
     test(`a route ${name} stops the start`, async () => {
       const app = Fastify()
       app.register(async (api) => {
-        await api.register(auth, { keys, domainsClaim })
+        await api.register(auth, { keys, domainsClaim, check })
         api.register(async (deeper) => void deeper.get('/x', options, () => 'open'))
       })
       await assert.rejects(async () => app.ready(), /GET \/x must declare the scopes it needs/)
@@ -104,7 +107,7 @@ describe('registering routes', () => {
     const app = Fastify()
     t.after(() => app.close())
     app.register(async (api) => {
-      api.register(auth, { keys, domainsClaim })
+      api.register(auth, { keys, domainsClaim, check })
       api.get('/early', () => 'open')
     })
     await app.ready()
@@ -123,7 +126,7 @@ test('at the root, unknown paths are 404 and refusals of earlier hooks stay as t
   app.addHook('onRequest', async (request, reply) => {
     if (request.headers['x-blocked']) await reply.code(403).send('blocked')
   })
-  await app.register(auth, { keys, domainsClaim })
+  await app.register(auth, { keys, domainsClaim, check })
   app.get('/read', { schema: secured(['domains:read']) }, () => 'done')
   assert.equal((await app.inject('/nothing')).statusCode, 404)
   const blocked = await app.inject({ url: '/read', headers: { 'x-blocked': 'yes' } })

@@ -4,19 +4,28 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { buildApp } from '../src/app.ts'
 import { openDatabase } from '../src/database.ts'
 import { type Client, createClient, outcome, type Reply, type RequestOptions } from './support/client.ts'
-import { aliasIn, bodyFor, type DeclaredOperation, guardedOperations, pathFor } from './support/operations.ts'
+import {
+  aliasIn,
+  bodyFor,
+  type DeclaredOperation,
+  guardedOperations,
+  pathFor,
+  type Target,
+} from './support/operations.ts'
 import { startService } from './support/service.ts'
 
 // What every operation can answer, whatever it does.
 
 const service = await startService()
 const admin = await service.as()
-const target = { domain: 'example.jp', mailbox: 'user05@example.jp', account: 'user05' }
+const target: Target = { domain: 'example.jp', mailbox: 'user05@example.jp', account: 'user05' }
 
 before(async () => {
   await admin.post('/v1/domains', { name: target.domain })
   await admin.post('/v1/mailboxes', { address: target.mailbox, generate_password: true })
   await admin.post('/v1/aliases', { address: aliasIn(target.domain), targets: [target.mailbox] })
+  const { body } = await admin.post('/v1/tokens', { label: 'A job', scopes: ['domains:read'] })
+  target.token = body.id
 })
 
 function call(client: Client, operation: DeclaredOperation, query = '', options?: RequestOptions) {
@@ -62,7 +71,16 @@ test('refuses a change that is meant for another version', async () => {
 })
 
 /** What each operation reads one of. */
-const tables = ['settings', 'domains', 'accounts', 'addresses', 'mailboxes', 'audit_events']
+const tables = [
+  'settings',
+  'domains',
+  'accounts',
+  'addresses',
+  'mailboxes',
+  'audit_events',
+  'tokens',
+  'token_states',
+]
 
 test('says that it is busy when Postgres gives up a statement', async () => {
   const blocker = await service.admin.connect()

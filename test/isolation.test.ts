@@ -22,6 +22,7 @@ const powerless = await service.as({ domains: [] })
 /** Of a mailbox or an account in foreign.jp: what a request can name it by, and the version that it has. */
 interface Foreign extends Target {
   etag: string
+  token: string
 }
 
 const foreigners: Record<string, Foreign> = {}
@@ -32,6 +33,7 @@ const missing: Foreign = {
   mailbox: 'nobody@nothing.jp',
   account: 'nobody',
   etag: '"00000000-0000-4000-8000-000000000000"',
+  token: '5f0c1d2e-7a43-4a55-9d0e-8f6a3b1c2d40',
 }
 const missingId = '5f0c1d2e-7a43-4a55-9d0e-8f6a3b1c2d4e'
 
@@ -64,12 +66,18 @@ function create(address: string): Promise<Reply> {
 }
 
 async function describeForeign(name: string, domain: string): Promise<Foreign> {
+  const scopes = ['mailboxes:read']
+  const made =
+    domain === 'deleted.jp'
+      ? { body: {} }
+      : await admin.post('/v1/tokens', { label: 'x', scopes, domains: [domain, 'own.jp'] })
   const { rows } = await service.admin.query(
     `select coalesce(m.version, a.version) as version
      from app.accounts as a left join app.mailboxes as m on m.name = a.name where a.name = $1`,
     [name],
   )
-  return { domain, mailbox: `${name}@${domain}`, account: name, etag: `"${rows[0].version}"` }
+  const token = made.body.id ?? missing.token
+  return { domain, mailbox: `${name}@${domain}`, account: name, etag: `"${rows[0].version}"`, token }
 }
 
 async function idOf({ account }: Foreign): Promise<string | undefined> {
@@ -79,7 +87,16 @@ async function idOf({ account }: Foreign): Promise<string | undefined> {
 
 /** Everything that the service's tables hold. */
 async function readTables(): Promise<string> {
-  const tables = ['settings', 'domains', 'accounts', 'addresses', 'mailboxes', 'aliases', 'verifiers']
+  const tables = [
+    'settings',
+    'domains',
+    'accounts',
+    'addresses',
+    'mailboxes',
+    'aliases',
+    'verifiers',
+    'tokens',
+  ]
   const queries = tables.map((table) =>
     service.admin.query(`select to_jsonb(t) as row from app.${table} as t order by to_jsonb(t)::text`),
   )
@@ -98,7 +115,7 @@ const perRequest = ['x-request-id', 'date', 'content-length']
 function comparable({ status, body, headers }: Reply, target: Target): unknown {
   const { instance: _, ...rest } = body ?? {}
   const others = [...headers].filter(([name]) => !perRequest.includes(name))
-  const words = [target.mailbox, target.domain, target.account]
+  const words = [target.mailbox, target.domain, target.account, target.token ?? target.account]
   const text = JSON.stringify({ status, body: rest, headers: others })
   return JSON.parse(words.reduce((masked, word) => masked.replaceAll(word, '…'), text))
 }
@@ -198,6 +215,7 @@ test('waits for nothing that others hold outside its domains', async () => {
   await holder.query(`select from app.mailboxes where name <> 'mine' for update`)
   await holder.query(`select from app.aliases for update`)
   await holder.query(`select from app.domains where name <> 'own.jp' for update`)
+  await holder.query('select from app.tokens for update')
   try {
     for (const operation of named) {
       for (const [what, foreign] of Object.entries(foreigners)) {
@@ -255,6 +273,21 @@ test('of a name it learns only that it is taken, not by what', () =>
     assert.equal(outcome(await limited.post('/v1/mailboxes', taken)), '409 name-taken')
   }))
 
+test('a token for a foreign domain is refused as for one that does not exist', () =>
+  assertNothingChanged(async () => {
+    for (const foreign of Object.values(foreigners)) {
+      for (const other of [[], ['own.jp']]) {
+        for (const client of [limited, powerless]) {
+          const wish = { label: 'x', scopes: ['mailboxes:read'] }
+          const seen = await client.post('/v1/tokens', { ...wish, domains: [...other, foreign.domain] })
+          const expected = await client.post('/v1/tokens', { ...wish, domains: [...other, missing.domain] })
+          assert.equal(outcome(seen), '422 unknown-domain')
+          assert.deepEqual(comparable(seen, foreign), comparable(expected, missing))
+        }
+      }
+    }
+  }))
+
 test('what is only for callers with all domains is refused before anything is looked up', () =>
   assertNothingChanged(async () => {
     const forbidden = [
@@ -273,6 +306,7 @@ describe('lists', () => {
     '',
     '?limit=1',
     '?state=deleted',
+    '?state=revoked',
     '?prefix=a',
     '?prefix=f',
     '?prefix=there',
@@ -287,7 +321,7 @@ describe('lists', () => {
     `?cursor=${Buffer.from(JSON.stringify({ after: '' })).toString('base64url')}`,
   ]
 
-  for (const path of ['/v1/domains', '/v1/mailboxes', '/v1/accounts']) {
+  for (const path of ['/v1/domains', '/v1/mailboxes', '/v1/accounts', '/v1/tokens']) {
     test(`${path} shows nothing foreign, whatever the filter`, async () => {
       for (const filter of filters) {
         const { status, body, headers } = await limited.get(`${path}${filter}`)

@@ -130,6 +130,22 @@ function key(text: string) {
   return { headers: { 'idempotency-key': text } }
 }
 
+test('shows a token in the answer that made it and nowhere else', async () => {
+  const wish = { label: 'A job', scopes: ['tokens:write'] }
+  const make = () => api.post('/v1/tokens', wish, key('token'))
+  const { token, ...shown } = (await make()).body
+  answers.pop()
+  tokens.add(token)
+  const again = await make()
+  assert.deepEqual([outcome(again), again.body], ['201', { ...shown, secret_omitted: true }])
+  const authorization = `Bearer ${token}`
+  for (const path of ['/v1/tokens', `/v1/tokens/${shown.id}`])
+    assert.equal(outcome(await api.get(path, { headers: { authorization } })), '200')
+  assert.equal(outcome(await api.delete(`/v1/tokens/${shown.id}`)), '204')
+  const refused = await api.get('/v1/tokens', { headers: { authorization } })
+  assert.equal(outcome(refused), '401 unauthenticated')
+})
+
 test('takes a password that is given and never repeats it', async () => {
   const cases: [string, () => Promise<Reply>][] = [
     ['201', () => api.post('/v1/mailboxes', { address: `user5@${domain}`, password: newPassword() })],

@@ -22,6 +22,8 @@ export const actions = [
   'mailbox.restore',
   'mailbox.update',
   'server.update',
+  'token.create',
+  'token.revoke',
 ] as const satisfies readonly `${Kind}.${string}`[]
 export type Action = (typeof actions)[number]
 

@@ -20,7 +20,7 @@ const Header = Type.Optional(
     minLength: 1,
     maxLength: maxHeaderLength,
     description:
-      'A text of your choice, new for each thing to be done (a UUID is fine): 1 to 255 printable ASCII characters, as it is or as a quoted string. For 24 hours the same request under it is not done again but answered as the first time, with `idempotency-replayed: true`, and with `secret_omitted` in place of a generated password. Only answers below 400 are kept. See draft-ietf-httpapi-idempotency-key-header.',
+      'A text of your choice, new for each thing to be done (a UUID is fine): 1 to 255 printable ASCII characters, as it is or as a quoted string. For 24 hours the same request under it is not done again but answered as the first time, with `idempotency-replayed: true`, and with `secret_omitted` in place of a generated password or token. Only answers below 400 are kept. See draft-ietf-httpapi-idempotency-key-header.',
   }),
 )
 

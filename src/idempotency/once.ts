@@ -5,6 +5,9 @@ import { ProblemError } from '../problems.ts'
 import type { IdempotencyKey } from './key.ts'
 import { assertKeyFree, findAnswer, insertAnswer, type KeptAnswer, lockKey } from './store.ts'
 
+/** What the service made and shows once. */
+export type Secret = { generated_password: string } | { token: string }
+
 /** What a request that changes something is answered with. */
 export interface Answer<Body> {
   status: 200 | 201
@@ -13,7 +16,7 @@ export interface Answer<Body> {
   location?: string
   body: Body
   /** Members that are shown once and kept nowhere. */
-  secret?: { generated_password: string } | undefined
+  secret?: Secret | undefined
 }
 
 /**

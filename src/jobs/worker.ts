@@ -4,6 +4,7 @@ import pg from 'pg'
 import type { Db } from '../database.ts'
 import { sweepAnswers } from '../idempotency/store.ts'
 import type { Logger as Log } from '../service.ts'
+import { sweepTokens } from '../tokens/sweep.ts'
 import type { DoveadmConfig } from './doveadm.ts'
 import { purgeExpired } from './expired.ts'
 import { endLogins, endSessions, removeMail } from './tasks.ts'
@@ -71,6 +72,7 @@ const crontab = `
 * * * * * reconcile-usage ?max=2&queue=reconcile-usage&jobKey=reconcile-usage
 * * * * * purge-expired ?max=2&queue=purge-expired&jobKey=purge-expired
 0 * * * * sweep-idempotency-keys ?max=2&queue=sweep-idempotency-keys&jobKey=sweep-idempotency-keys
+30 * * * * sweep-tokens ?max=2&queue=sweep-tokens&jobKey=sweep-tokens
 `
 
 function start(pgPool: pg.Pool, { db, doveadm, log }: WorkerOptions): Promise<Runner> {
@@ -90,6 +92,7 @@ function start(pgPool: pg.Pool, { db, doveadm, log }: WorkerOptions): Promise<Ru
       'reconcile-usage': (_payload, { query }) => reconcileUsage(doveadm, query),
       'purge-expired': () => purgeExpired(db),
       'sweep-idempotency-keys': (_payload, { query }) => sweepAnswers(query),
+      'sweep-tokens': (_payload, { query }) => sweepTokens(query),
     },
   })
 }

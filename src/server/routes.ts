@@ -7,15 +7,23 @@ import { parseHostName } from '../domains/host-name.ts'
 import { type DomainName, parseDomainName } from '../domains/name.ts'
 import { parseIfMatch, setETag } from '../etag.ts'
 import { parseDestination } from '../mailboxes/address.ts'
+import { parseMoment } from '../moments.ts'
+import { problemAt } from '../problems.ts'
 import { answer, bodyProblemResponses, problemResponses } from '../responses.ts'
 import { IfMatch, mergePatchTypes, ref } from '../schemas.ts'
 import type { Subject } from '../subject.ts'
+import type { TokenCheck } from '../tokens/check.ts'
 import { parseRelayNetworks } from './relay-networks.ts'
 import { Server, ServerUpdate } from './schemas.ts'
 import { createStatistics } from './statistics.ts'
-import { getSettings, toServer, updateSettings } from './store.ts'
+import { getSettings, type SettingsChange, toServer, updateSettings } from './store.ts'
 
-export const server: FastifyPluginAsyncTypebox<{ db: Db }> = async (app, { db }) => {
+export interface ServerOptions {
+  db: Db
+  check: Pick<TokenCheck, 'forget'>
+}
+
+export const server: FastifyPluginAsyncTypebox<ServerOptions> = async (app, { db, check }) => {
   const statistics = createStatistics(db)
 
   app.get(
@@ -65,9 +73,10 @@ export const server: FastifyPluginAsyncTypebox<{ db: Db }> = async (app, { db })
       },
     },
     async (request, reply) => {
-      const changes = parseSettings(request.subject, request.body)
+      const changes = parseSettings(request.subject, request.body, new Date())
       const change = { changes, precondition: parseIfMatch(request) }
       const settings = await db.transaction().execute((tx) => updateSettings(tx, change))
+      if (changes.tokens_not_before !== undefined) check.forget()
       setETag(reply, settings.version)
       return toServer(settings, await statistics())
     },
@@ -81,19 +90,31 @@ function parseDomains(texts: readonly string[]): DomainName[] {
   return [...new Set(texts.map((text, i) => parseDomainName(text, `/forward_allowed_domains/${i}`)))]
 }
 
-function parseSettings(subject: Subject, body: ServerUpdate): ServerUpdate {
-  const { mail_server, postmaster_address, relay_networks, secure_password_mechanisms } = body
-  const { forward_allowed_domains } = body
+function parseSettings(subject: Subject, body: ServerUpdate, now: Date): SettingsChange['changes'] {
+  const { tokens_not_before, forward_allowed_domains, ...rest } = body
+  const { mail_server, postmaster_address, relay_networks, secure_password_mechanisms } = rest
   if (ofMailFlow.some((member) => body[member] !== undefined)) requireScope(subject, 'mailflow:write')
   assertAvailable(body.authentication)
   return {
-    ...body,
+    ...rest,
     ...(mail_server !== undefined && { mail_server: parseHostName(mail_server, '/mail_server') }),
     ...(secure_password_mechanisms && { secure_password_mechanisms: inOrder(secure_password_mechanisms) }),
     ...(relay_networks !== undefined && { relay_networks: parseRelayNetworks(relay_networks) }),
-    ...(forward_allowed_domains && { forward_allowed_domains: parseDomains(forward_allowed_domains) }),
+    ...(forward_allowed_domains !== undefined && {
+      forward_allowed_domains: forward_allowed_domains && parseDomains(forward_allowed_domains),
+    }),
     ...(typeof postmaster_address === 'string' && {
       postmaster_address: parseDestination(postmaster_address, '/postmaster_address'),
     }),
+    ...(tokens_not_before !== undefined && { tokens_not_before: parseNotBefore(tokens_not_before, now) }),
   }
+}
+
+/** A moment to come would lock out whoever sets it, and everybody else, until then. */
+function parseNotBefore(text: string | null, now: Date): Date | null {
+  if (text === null) return null
+  const moment = parseMoment(text, '/tokens_not_before')
+  if (moment <= now) return moment
+  const detail = `must not be in the future; it is ${now.toISOString()} here`
+  throw problemAt('invalid-request', '/tokens_not_before', detail)
 }

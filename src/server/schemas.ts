@@ -65,6 +65,19 @@ const settings = {
   }),
 }
 
+const notBefore = 'Tokens issued earlier are refused, whoever issued them, on every replica within a second.'
+
+const TokensNotBefore = nullable(
+  Type.Unsafe<Date>({ type: 'string', format: 'date-time', description: `${notBefore} RFC 3339.` }),
+)
+
+const TokensNotBeforeUpdate = nullable(
+  Type.String({
+    format: 'date-time',
+    description: `${notBefore} Not in the future; to go on, get a new token a second later. null accepts them all again.`,
+  }),
+)
+
 const Statistics = strict(
   {
     domains: Type.Integer({ minimum: 0 }),
@@ -78,7 +91,7 @@ const Statistics = strict(
 )
 
 export const Server = strict(
-  { ...settings, statistics: Statistics, updated_at: Timestamp },
+  { ...settings, tokens_not_before: TokensNotBefore, statistics: Statistics, updated_at: Timestamp },
   {
     $id: 'Server',
     examples: [
@@ -98,6 +111,7 @@ export const Server = strict(
         default_quota_bytes: 0,
         deleted_retention_days: 30,
         forward_allowed_domains: null,
+        tokens_not_before: null,
         statistics: {
           domains: 2,
           mailboxes: 12,
@@ -118,12 +132,13 @@ const resettable = {
   pop3s_port: nullable(settings.pop3s_port),
   imaps_port: nullable(settings.imaps_port),
   submission_port: nullable(settings.submission_port),
+  tokens_not_before: TokensNotBeforeUpdate,
 }
 
 export const ServerUpdate = strict(optional(resettable), {
   $id: 'ServerUpdate',
   description:
-    'JSON Merge Patch (RFC 7396); null resets a port to its usual number, removes `postmaster_address`, and lets `forward_allowed_domains` be any.',
+    'JSON Merge Patch (RFC 7396); null resets a port to its usual number, removes `postmaster_address` and `tokens_not_before`, and lets `forward_allowed_domains` be any.',
   examples: [{ local_name_max_length: 32 }],
 })
 export type ServerUpdate = Static<typeof ServerUpdate>

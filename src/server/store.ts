@@ -23,6 +23,7 @@ const columns = [
   'default_quota_bytes',
   'deleted_retention_days',
   'forward_allowed_domains',
+  'tokens_not_before',
   'version',
   'updated_at',
 ] as const

@@ -228,6 +228,24 @@ const writes: [string, () => Promise<Reply>, Told[]][] = [
     ],
   ],
   [
+    'createToken',
+    () => api.post('/v1/tokens', { label: 'A job', scopes: ['domains:read'], domains: ['example.jp'] }),
+    [
+      event('token.create', 'an id', null, {
+        ...{ label: 'A job', scopes: ['domains:read'], domains: ['example.jp'], allowed_ips: null },
+        ...{ password_delivery: 'any', expires_at: 'a moment', parent: null },
+      }),
+    ],
+  ],
+  [
+    'revokeToken',
+    async () => {
+      const { body } = await api.get('/v1/tokens')
+      return api.delete(`/v1/tokens/${body.items[0].id}`)
+    },
+    [event('token.revoke', 'an id', { state: 'active' }, { state: 'revoked' })],
+  ],
+  [
     'createDomain',
     () => api.post('/v1/domains', { name: 'other.jp', mail_server: 'mx.other.jp', mailbox_limit: null }),
     [event('domain.create', 'other.jp', null, { mail_server: 'mx.other.jp' }, 'other.jp')],

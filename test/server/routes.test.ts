@@ -31,6 +31,7 @@ test('begins with the defaults of the document', async () => {
     default_quota_bytes: 0,
     deleted_retention_days: 30,
     forward_allowed_domains: null,
+    tokens_not_before: null,
   })
 })
 
@@ -75,6 +76,8 @@ const settings: [string, unknown, unknown?][] = [
     ['partner.example', 'xn--bcher-kva.example'],
   ],
   ['forward_allowed_domains', null],
+  ['tokens_not_before', '2020-01-01T01:00:00.5+01:00', '2020-01-01T00:00:00.500Z'],
+  ['tokens_not_before', null],
 ]
 for (const [member, value, stored = value] of settings) {
   test(`sets ${member} to ${JSON.stringify(value)} and nothing else`, async () => {
@@ -138,6 +141,8 @@ const refusals: [string, unknown, string][] = [
   ['deleted_retention_days', 3651, '400 invalid-request'],
   ['deleted_retention_days', 1.5, '400 invalid-request'],
   ['forward_allowed_domains', 'example.jp', '400 invalid-request'],
+  ['tokens_not_before', 'yesterday', '400 invalid-request'],
+  ['tokens_not_before', '2120-01-01T00:00:00Z', '400 invalid-request'],
   ['statistics', {}, '400 invalid-request'],
   ['tokens', 1, '400 invalid-request'],
 ]

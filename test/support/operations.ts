@@ -6,6 +6,8 @@ export interface Target {
   /** An address or an id. */
   mailbox: string
   account: string
+  /** The id of a token. */
+  token?: string
 }
 
 export interface DeclaredOperation extends Operation {
@@ -41,6 +43,7 @@ const bodies: Record<string, (target: Target) => object> = {
   createAlias: ({ domain, mailbox }) => ({ address: `group@${domain}`, targets: [mailbox] }),
   updateAlias: () => ({ send_as: true }),
   updateServer: () => ({ pop3s_port: 2995 }),
+  createToken: ({ account }) => ({ label: `A job for ${account}`, scopes: ['tokens:write'] }),
 }
 
 /** A body that the operation accepts. Fails for an operation that nobody has written one for. */
@@ -55,13 +58,10 @@ export function aliasIn(domain: string): string {
   return `team@${domain}`
 }
 
-export function pathFor({ path }: DeclaredOperation, { domain, mailbox, account }: Target): string {
+export function pathFor({ path }: DeclaredOperation, { domain, mailbox, account, token }: Target): string {
   const values: Record<string, string> = {
-    domain,
-    mailbox,
-    account,
-    address: aliasIn(domain),
-    code: 'name-taken',
+    ...{ domain, mailbox, account, address: aliasIn(domain), code: 'name-taken' },
+    id: token ?? '5f0c1d2e-7a43-4a55-9d0e-8f6a3b1c2d4e', // nobody's
   }
   return path.replace(/\{(\w+)\}/g, (_, name: string) => {
     const value = values[name]

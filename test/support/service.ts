@@ -56,6 +56,7 @@ export async function startService({ jobs }: { jobs?: DoveadmConfig } = {}): Pro
     db,
     derivations,
     auth: { keys, domainsClaim: 'mailwright_domains' },
+    databaseUrl: database.serviceUrl,
     fastify: { logger: { level: 'trace', stream: { write: (line: string) => void log.push(line) } } },
   })
   const url = await app.listen({ port: 0, host: '127.0.0.1' })
@@ -89,7 +90,7 @@ export async function startReplica({ admin, keys }: Service): Promise<string> {
   url.password = serviceLogin.password
   const db = openDatabase(String(url))
   const auth = { keys, domainsClaim: 'mailwright_domains' }
-  const app = await buildApp({ db, derivations: createWorkQueue(), auth })
+  const app = await buildApp({ db, derivations: createWorkQueue(), auth, databaseUrl: String(url) })
   after(async () => {
     await app.close()
     await db.destroy()

@@ -1,0 +1,20 @@
+import type { FastifyRequest } from 'fastify'
+import { isWithin, readAddress, toNetwork } from '../network.ts'
+import { problem } from '../problems.ts'
+import type { Subject } from '../subject.ts'
+
+/** 401 and not 403: a thief is not told that the token would do elsewhere what was asked. */
+export function requireAddress({ ip, log }: FastifyRequest, { token, tokenId }: Subject): void {
+  if (!token?.allowed_ips || isAmong(token.allowed_ips, ip)) return
+  const event = { event: 'wrong-address', token_id: tokenId, address: ip }
+  log.warn(event, 'a token was used from an address that it is not for')
+  throw problem('unauthenticated', {
+    detail: 'The token is not for the address that the request comes from.',
+    cause: { payload: { jti: tokenId } },
+  })
+}
+
+function isAmong(networks: readonly string[], ip: string): boolean {
+  const address = readAddress(ip)
+  return address !== undefined && networks.some((network) => isWithin(address, toNetwork(network)))
+}
