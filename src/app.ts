@@ -21,9 +21,15 @@ import { mailboxRestore } from './mailboxes/restore-routes.ts'
 import { mailboxes } from './mailboxes/routes.ts'
 import { mailboxSchemas } from './mailboxes/schemas.ts'
 import { refuseMalformed } from './malformed.ts'
+import { observe } from './metrics/observe.ts'
+import { createMetrics } from './metrics/registry.ts'
+import { metricsRoute } from './metrics/route.ts'
 import { openapiDocument } from './openapi-document.ts'
 import { problemDetails, refusePath } from './problem-details.ts'
 import { problemPages } from './problem-pages.ts'
+import { budgets } from './rate-limits/budgets.ts'
+import type { RateLimits } from './rate-limits/limits.ts'
+import { nameTakenBudget } from './rate-limits/name-taken.ts'
 import { reference } from './reference.ts'
 import { requestContext } from './request-context.ts'
 import { requestLog } from './request-log.ts'
@@ -38,6 +44,8 @@ export interface AppOptions {
   derivations: WorkQueue
   auth: AuthOptions
   publicUrl?: string | undefined
+  /** Without them there are none, but for that of names that are taken. */
+  limits?: RateLimits
   fastify?: FastifyServerOptions
 }
 
@@ -53,11 +61,13 @@ const schemas = [
 
 /** The whole HTTP side, in the order in which a request meets it. */
 export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
-  const { db, derivations } = options
+  const { db, limits = {} } = options
   const app = createServer(options.fastify)
+  const metrics = createMetrics(options)
 
   await app.register(openapiDocument, { publicUrl: options.publicUrl })
   await app.register(requestLog)
+  await app.register(observe, { metrics })
   await app.register(drain)
   await app.register(problemDetails)
   await app.register(bodies)
@@ -66,6 +76,7 @@ export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
   await app.register(health, { db })
   await app.register(problemPages)
   await app.register(reference)
+  await app.register(metricsRoute, { metrics, auth: options.auth })
   await app.register(
     async (api) => {
       api.addHook('onRequest', async (_request, reply) => {
@@ -75,6 +86,9 @@ export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
       api.addHook('preValidation', refuseUnknownBody)
       await api.register(auth, options.auth)
       await api.register(requestContext)
+      await api.register(budgets, limits)
+      await api.register(nameTakenBudget, { db, limit: limits.nameTaken ?? 60 })
+      const derivations = api.chargePasswords(options.derivations)
       await api.register(idempotency, options.auth)
       await api.register(domains, { prefix: '/domains', db })
       await api.register(domainStatistics, { prefix: '/domains', db })

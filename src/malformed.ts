@@ -21,6 +21,7 @@ export function refuseMalformed(this: FastifyInstance, error: ClientError, socke
   if (error.code === 'ECONNRESET' || !socket.writable) return
   const { status, detail } = answers[error.code ?? ''] ?? otherwise
   const id = randomUUID()
+  if (status === otherwise.status) this.metrics?.problems.inc({ code: 'invalid-request' })
   this.log.info({ reqId: id, reason: error.code, address: socket.remoteAddress }, 'not a request')
   const body = JSON.stringify({
     type: status === otherwise.status ? '/problems/invalid-request' : 'about:blank',

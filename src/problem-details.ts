@@ -30,6 +30,7 @@ export const problemDetails = fp(async (app: FastifyInstance) => {
 /** A path that the router cannot decode reaches no hook and no handler (`frameworkErrors`). */
 export function refusePath(error: FastifyError, request: FastifyRequest, reply: FastifyReply): void {
   reply.header('x-request-id', request.id)
+  request.server.metrics?.problems.inc({ code: 'invalid-request' }) // no hook runs for it
   const detail = 'The path is not percent-encoded properly (RFC 3986 §2.1).'
   sendProblem(problem('invalid-request', { detail, cause: error }), error, request, reply)
 }

@@ -9,6 +9,7 @@ import { openPlace } from './database-place.ts'
 import { createIssuer } from './issuer.ts'
 import { startWorker } from './jobs/worker.ts'
 import { loadOrCreateKeys } from './keys.ts'
+import { serveMetrics } from './metrics/loopback.ts'
 import { claimInstallation } from './server/store.ts'
 import { createWorkQueue } from './work-queue.ts'
 
@@ -46,8 +47,11 @@ export async function startService(config: Config, log: Logger): Promise<Running
       derivations: createWorkQueue({ concurrency: derivationsAtOnce(config) }),
       auth: { keys, issuer, domainsClaim: config.authDomainsClaim },
       publicUrl: config.publicUrl,
+      limits: config.limits,
       fastify: { loggerInstance: log, ...http },
     })
+    const metricsUrl = await openMetrics(app, config)
+    if (metricsUrl) log.info({ url: metricsUrl }, 'metrics')
     const worker = startWorker({ databaseUrl: place.serviceUrl, db, doveadm: config, log })
     app.addHook('onClose', () => worker.stop())
     const url = await app.listen({ host: config.host, port: config.port }).catch(async (error) => {
@@ -59,6 +63,15 @@ export async function startService(config: Config, log: Logger): Promise<Running
     await stopDatabase()
     throw error
   }
+}
+
+/** On a port of their own, where one is set; it is closed with the service. */
+async function openMetrics(app: FastifyInstance, config: Config): Promise<string | undefined> {
+  const { metrics } = app
+  if (config.metricsPort === undefined || !metrics) return undefined
+  const { url, stop } = await serveMetrics(metrics, { host: config.metricsHost, port: config.metricsPort })
+  app.addHook('onClose', stop)
+  return url
 }
 
 /** One a core; but files and names are looked up by the same threads, so one of these is left for them. */

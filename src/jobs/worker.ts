@@ -3,6 +3,7 @@ import { Logger, type Runner, run } from 'graphile-worker'
 import pg from 'pg'
 import type { Db } from '../database.ts'
 import { sweepAnswers } from '../idempotency/store.ts'
+import { sweepCounters } from '../rate-limits/store.ts'
 import type { Logger as Log } from '../service.ts'
 import type { DoveadmConfig } from './doveadm.ts'
 import { purgeExpired } from './expired.ts'
@@ -71,6 +72,7 @@ const crontab = `
 * * * * * reconcile-usage ?max=2&queue=reconcile-usage&jobKey=reconcile-usage
 * * * * * purge-expired ?max=2&queue=purge-expired&jobKey=purge-expired
 0 * * * * sweep-idempotency-keys ?max=2&queue=sweep-idempotency-keys&jobKey=sweep-idempotency-keys
+0 * * * * sweep-rate-counters ?max=2&queue=sweep-rate-counters&jobKey=sweep-rate-counters
 `
 
 function start(pgPool: pg.Pool, { db, doveadm, log }: WorkerOptions): Promise<Runner> {
@@ -89,6 +91,7 @@ function start(pgPool: pg.Pool, { db, doveadm, log }: WorkerOptions): Promise<Ru
       'reconcile-usage': (_payload, { query }) => reconcileUsage(doveadm, query),
       'purge-expired': () => purgeExpired(db),
       'sweep-idempotency-keys': (_payload, { query }) => sweepAnswers(query),
+      'sweep-rate-counters': (_payload, { query }) => sweepCounters(query),
     },
   })
 }

@@ -41,8 +41,8 @@ const patterns = Object.keys(document.paths).map((path) => ({
   pattern: new RegExp(`^${path.replace(/[.]/g, '\\.').replace(/\{[^}]+\}/g, '[^/]+')}$`),
 }))
 
-/** Only where there is a next page; only where an answer is given again. */
-const optionalHeaders = new Set(['link', 'idempotency-replayed'])
+/** Only where there is a next page; only where an answer is given again; only where budgets are set. */
+const optionalHeaders = new Set(['link', 'idempotency-replayed', 'ratelimit', 'ratelimit-policy'])
 
 export interface Answer {
   status: number
