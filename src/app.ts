@@ -20,7 +20,7 @@ import { mailboxList } from './mailboxes/list-routes.ts'
 import { mailboxRestore } from './mailboxes/restore-routes.ts'
 import { mailboxes } from './mailboxes/routes.ts'
 import { mailboxSchemas } from './mailboxes/schemas.ts'
-import { refuseMalformed } from './malformed.ts'
+import { refuseMalformed, serverOptions, wellFormed } from './malformed.ts'
 import { observe } from './metrics/observe.ts'
 import { createMetrics } from './metrics/registry.ts'
 import { metricsRoute } from './metrics/route.ts'
@@ -44,7 +44,6 @@ export interface AppOptions {
   derivations: WorkQueue
   auth: AuthOptions
   publicUrl?: string | undefined
-  /** Without them there are none, but for that of names that are taken. */
   limits?: RateLimits
   fastify?: FastifyServerOptions
 }
@@ -68,6 +67,7 @@ export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
   await app.register(openapiDocument, { publicUrl: options.publicUrl })
   await app.register(requestLog)
   await app.register(observe, { metrics })
+  await app.register(wellFormed)
   await app.register(drain)
   await app.register(problemDetails)
   await app.register(bodies)
@@ -87,7 +87,7 @@ export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
       await api.register(auth, options.auth)
       await api.register(requestContext)
       await api.register(budgets, limits)
-      await api.register(nameTakenBudget, { db, limit: limits.nameTaken ?? 60 })
+      if (limits.nameTaken !== undefined) await api.register(nameTakenBudget, { db, limit: limits.nameTaken })
       const derivations = api.chargePasswords(options.derivations)
       await api.register(idempotency, options.auth)
       await api.register(domains, { prefix: '/domains', db })
@@ -118,6 +118,7 @@ function createServer(options: FastifyServerOptions = {}): FastifyInstance {
     schemaController: { compilersFactory: { buildValidator: buildValidator as never } },
     frameworkErrors: refusePath as never,
     clientErrorHandler: refuseMalformed,
+    http: serverOptions,
     ...options,
   }).withTypeProvider<TypeBoxTypeProvider>() as unknown as FastifyInstance
 }

@@ -9,6 +9,7 @@ import { openPlace } from './database-place.ts'
 import { createIssuer } from './issuer.ts'
 import { startWorker } from './jobs/worker.ts'
 import { loadOrCreateKeys } from './keys.ts'
+import { serverOptions } from './malformed.ts'
 import { serveMetrics } from './metrics/loopback.ts'
 import { claimInstallation } from './server/store.ts'
 import { createWorkQueue } from './work-queue.ts'
@@ -92,7 +93,12 @@ async function httpOptions({
 }: Config): Promise<FastifyServerOptions> {
   const proxies = trustedProxies.length > 0 && { trustProxy: [...trustedProxies] }
   if (tlsCertFile === undefined || tlsKeyFile === undefined) return { ...proxies }
-  const https = { cert: await readFile(tlsCertFile), key: await readFile(tlsKeyFile), minVersion: 'TLSv1.2' }
+  const https = {
+    cert: await readFile(tlsCertFile),
+    key: await readFile(tlsKeyFile),
+    minVersion: 'TLSv1.2',
+    ...serverOptions,
+  }
   try {
     createSecureContext({ cert: https.cert, key: https.key })
   } catch (cause) {

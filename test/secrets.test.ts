@@ -212,6 +212,7 @@ test('drives what takes no password too', async () => {
     ['200', () => api.patch('/v1/server', { scram_iterations: 5000 })],
     ['200', () => api.get('/livez')],
     ['200', () => api.get('/readyz')],
+    ['200', () => api.get('/metrics')],
     ['200', () => api.get('/problems/name-taken')],
     ['200', () => api.get('/openapi.json')],
   ]
