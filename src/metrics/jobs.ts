@@ -2,15 +2,18 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { sql } from 'kysely'
 import type { Db } from '../database.ts'
 
-/** By state; a type, so that its members can be listed. */
-export type JobCounts = Record<'waiting' | 'running' | 'scheduled' | 'failed', number>
+export interface JobCount {
+  task: string
+  state: 'waiting' | 'running' | 'scheduled' | 'failed'
+  count: number
+}
 
 const freshMs = 5_000
 const patienceMs = 2_000 // a scrape that hangs is a scrape that is lost
 
 /** Asks the database at most every five seconds; undefined where it does not answer in time. */
-export function createJobCounts(db: Db): () => Promise<JobCounts | undefined> {
-  let asked: { answer: Promise<JobCounts | undefined>; at: number } | undefined
+export function createJobCounts(db: Db): () => Promise<JobCount[] | undefined> {
+  let asked: { answer: Promise<JobCount[] | undefined>; at: number } | undefined
   return async () => {
     if (!asked || Math.abs(Date.now() - asked.at) >= freshMs) {
       const answer = countJobs(db).catch(() => undefined) // the requests that fail for it say why
@@ -21,14 +24,19 @@ export function createJobCounts(db: Db): () => Promise<JobCounts | undefined> {
 }
 
 /** An installation that has just deleted a large domain has millions of jobs: so many are not counted each time. */
-async function countJobs(db: Db): Promise<JobCounts> {
-  const { rows } = await sql<JobCounts>`
-    select count(*) filter (where locked_at is null and attempts < max_attempts and run_at <= now()) as waiting,
-      count(*) filter (where locked_at is not null) as running,
-      count(*) filter (where locked_at is null and attempts < max_attempts and run_at > now()) as scheduled,
-      count(*) filter (where locked_at is null and attempts >= max_attempts) as failed
+async function countJobs(db: Db): Promise<JobCount[]> {
+  const { rows } = await sql<JobCount>`
+    select task_identifier as task,
+      case
+        when locked_at is not null then 'running'
+        when attempts >= max_attempts then 'failed'
+        when run_at > now() then 'scheduled'
+        else 'waiting'
+      end as state,
+      count(*) as count
     from (
-      select locked_at, attempts, max_attempts, run_at from graphile_worker.jobs limit 100000
-    ) as j`.execute(db)
-  return rows[0]!
+      select task_identifier, locked_at, attempts, max_attempts, run_at from graphile_worker.jobs limit 100000
+    ) as j
+    group by 1, 2`.execute(db)
+  return rows
 }
