@@ -145,7 +145,7 @@ export const Environment = Type.Object({
   ),
   RATE_LIMIT_READS: budget('GET and HEAD requests'),
   RATE_LIMIT_WRITES: budget('other requests'),
-  RATE_LIMIT_PASSWORDS: budget('passwords that are hashed'),
+  RATE_LIMIT_PASSWORDS: budget('passwords to be hashed'),
   RATE_LIMIT_NAME_TAKEN: text(
     'a whole number from 1 to 1000000',
     'How many 409 `name-taken` a caller limited to some domains gets in a minute, over all replicas, before it gets 429.',

@@ -17,7 +17,6 @@ export const metricsRoute: FastifyPluginAsyncTypebox<{ metrics: Metrics; auth: A
     '/metrics',
     {
       config: { allDomains: true },
-      logLevel: 'warn',
       schema: {
         operationId: 'getMetrics',
         tags: ['operations'],

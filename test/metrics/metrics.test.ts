@@ -56,6 +56,8 @@ describe('who may read them', () => {
     assert.equal(outcome(await limited.get('/metrics')), '403 insufficient-scope')
     assert.equal(outcome(await scraper.get('/metrics?name=x')), '400 invalid-request')
     assert.equal(outcome(await admin.post('/metrics', {})), '405 method-not-allowed')
+    const events = service.log.map((line) => JSON.parse(line).event).filter(Boolean)
+    assert.deepEqual(events, ['unauthenticated', 'forbidden', 'forbidden'])
   })
 
   test('nobody while the keys of the issuer cannot be had', async () => {
