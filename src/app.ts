@@ -26,10 +26,16 @@ import { mailboxList } from './mailboxes/list-routes.ts'
 import { mailboxRestore } from './mailboxes/restore-routes.ts'
 import { mailboxes } from './mailboxes/routes.ts'
 import { mailboxSchemas } from './mailboxes/schemas.ts'
-import { refuseMalformed } from './malformed.ts'
+import { refuseMalformed, serverOptions, wellFormed } from './malformed.ts'
+import { observe } from './metrics/observe.ts'
+import { createMetrics } from './metrics/registry.ts'
+import { metricsRoute } from './metrics/route.ts'
 import { openapiDocument } from './openapi-document.ts'
 import { problemDetails, refusePath } from './problem-details.ts'
 import { problemPages } from './problem-pages.ts'
+import { budgets } from './rate-limits/budgets.ts'
+import type { RateLimits } from './rate-limits/limits.ts'
+import { nameTakenBudget } from './rate-limits/name-taken.ts'
 import { reference } from './reference.ts'
 import { requestContext } from './request-context.ts'
 import { requestLog } from './request-log.ts'
@@ -49,6 +55,7 @@ export interface AppOptions {
   /** Where replicas tell each other of revoked tokens; without it each request asks the database. */
   databaseUrl?: string | undefined
   publicUrl?: string | undefined
+  limits?: RateLimits
   fastify?: FastifyServerOptions
 }
 
@@ -67,13 +74,16 @@ const schemas = [
 
 /** The whole HTTP side, in the order in which a request meets it. */
 export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
-  const { db, derivations } = options
+  const { db, limits = {} } = options
   const app = createServer(options.fastify)
   const check = createTokenCheck({ db, databaseUrl: options.databaseUrl, log: app.log })
   app.addHook('onClose', () => check.close())
+  const metrics = createMetrics(options)
 
   await app.register(openapiDocument, { publicUrl: options.publicUrl })
   await app.register(requestLog)
+  await app.register(observe, { metrics })
+  await app.register(wellFormed)
   await app.register(drain)
   await app.register(problemDetails)
   await app.register(bodies)
@@ -82,6 +92,7 @@ export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
   await app.register(health, { db })
   await app.register(problemPages)
   await app.register(reference)
+  await app.register(metricsRoute, { metrics, auth: { ...options.auth, check } })
   await app.register(
     async (api) => {
       api.addHook('onRequest', async (_request, reply) => {
@@ -92,6 +103,9 @@ export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
       await api.register(auth, { ...options.auth, check })
       await api.register(requestContext)
       await api.register(dryRun)
+      await api.register(budgets, limits)
+      if (limits.nameTaken !== undefined) await api.register(nameTakenBudget, { db, limit: limits.nameTaken })
+      const derivations = api.chargePasswords(options.derivations)
       await api.register(idempotency, options.auth)
       await api.register(domains, { prefix: '/domains', db })
       await api.register(domainStatistics, { prefix: '/domains', db })
@@ -125,6 +139,7 @@ function createServer(options: FastifyServerOptions = {}): FastifyInstance {
     schemaController: { compilersFactory: { buildValidator: buildValidator as never } },
     frameworkErrors: refusePath as never,
     clientErrorHandler: refuseMalformed,
+    http: serverOptions,
     ...options,
   }).withTypeProvider<TypeBoxTypeProvider>() as unknown as FastifyInstance
 }

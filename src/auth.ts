@@ -8,6 +8,7 @@ import type { InstallationKeys } from './keys.ts'
 import { toProblem } from './problem-details.ts'
 import { ProblemError, problem } from './problems.ts'
 import { holds, isScope, type Scope } from './scopes.ts'
+import { logSecurityEvent } from './security-events.ts'
 import { parseSubject, type Subject, toSubject } from './subject.ts'
 import { explainRefusal, malformed } from './token-refusals.ts'
 import { requireAddress } from './tokens/address.ts'
@@ -73,7 +74,7 @@ export const auth = fp(
       if (!request.subject) return
       if (reply.statusCode === 404) logNotFound(request)
       if (reply.statusCode !== 403) return
-      logForbidden(request)
+      logSecurityEvent(request, 'forbidden', 'a token was not enough')
       if (!reply.hasHeader('www-authenticate'))
         reply.header('www-authenticate', `${challenge}, error="insufficient_scope"`)
     })
@@ -123,7 +124,7 @@ async function authenticate(
   const token = bearerToken(request.headers.authorization)
   if (token === undefined) {
     reply.header('www-authenticate', challenge)
-    request.log.info({ event: 'unauthenticated', address: request.ip }, 'no token was sent')
+    logSecurityEvent(request, 'unauthenticated', 'no token was sent')
     throw problem('unauthenticated', { detail: 'Send a token in the header: Authorization: Bearer <token>.' })
   }
   try {
@@ -183,18 +184,11 @@ function logRefusal(request: FastifyRequest, error: unknown): void {
     payload?: JWTPayload
   }
   const reason = error instanceof Error ? error.message : String(error)
-  const event = { event: 'unauthenticated', reason, token_id: payload?.jti, address: request.ip }
-  request.log.info(event, 'a token was refused')
+  logSecurityEvent(request, 'unauthenticated', 'a token was refused', { reason, token_id: payload?.jti })
 }
 
 /** Somebody may be trying out what lies in the domains of others; whether it is there is not even asked. */
-function logNotFound({ subject, ip, log }: FastifyRequest): void {
-  if (subject.domains === '*') return
-  const event = { event: 'not-found', subject: subject.id, token_id: subject.tokenId, address: ip }
-  log.info(event, 'a caller limited to some domains asked for what it cannot see')
-}
-
-function logForbidden({ subject, ip, log }: FastifyRequest): void {
-  const event = { event: 'forbidden', subject: subject.id, token_id: subject.tokenId, address: ip }
-  log.info(event, 'a token was not enough')
+function logNotFound(request: FastifyRequest): void {
+  if (request.subject.domains === '*') return
+  logSecurityEvent(request, 'not-found', 'a caller limited to some domains asked for what it cannot see')
 }

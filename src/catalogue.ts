@@ -173,6 +173,11 @@ export const catalogue = {
     title: 'The idempotency key belongs to another request',
     help: 'In the last 24 hours a request with another path or body was done under this `Idempotency-Key`. Nothing was changed. Take a new key for each new thing to be done; repeat a request unchanged.',
   },
+  'too-many-requests': {
+    status: 429,
+    title: 'The caller has done this too often',
+    help: 'Each caller has a budget for what it does in a minute. Nothing was changed. Try again after `Retry-After` seconds, and pace what is sent by the headers `RateLimit` and `RateLimit-Policy`.',
+  },
   'internal-error': {
     status: 500,
     title: 'The service failed',

@@ -3,6 +3,7 @@ import type { TSchema } from 'typebox'
 import { Value } from 'typebox/value'
 import { Environment } from './config/environment.ts'
 import { isLoopback, splitList } from './config/values.ts'
+import type { RateLimits } from './rate-limits/limits.ts'
 
 export { Environment }
 
@@ -27,6 +28,10 @@ export interface Config {
   readonly authIssuer: string | undefined
   readonly authAudience: string | undefined
   readonly authDomainsClaim: string
+  readonly metricsHost: string
+  /** Without it the metrics have no port of their own. */
+  readonly metricsPort: number | undefined
+  readonly limits: RateLimits
   readonly doveadmUrl: string | undefined
   readonly doveadmKeyFile: string | undefined
   readonly doveadmMailDir: string | undefined
@@ -112,8 +117,20 @@ function toConfig(env: Environment): Config {
     authIssuer: env.AUTH_ISSUER,
     authAudience: env.AUTH_AUDIENCE,
     authDomainsClaim: env.AUTH_DOMAINS_CLAIM,
+    metricsHost: env.METRICS_HOST,
+    metricsPort: numberOf(env.METRICS_PORT),
+    limits: {
+      reads: numberOf(env.RATE_LIMIT_READS),
+      writes: numberOf(env.RATE_LIMIT_WRITES),
+      passwords: numberOf(env.RATE_LIMIT_PASSWORDS),
+      nameTaken: Number(env.RATE_LIMIT_NAME_TAKEN),
+    },
     doveadmUrl: env.DOVEADM_URL,
     doveadmKeyFile: env.DOVEADM_KEY_FILE,
     doveadmMailDir: env.DOVEADM_MAIL_DIR,
   }
+}
+
+function numberOf(text: string | undefined): number | undefined {
+  return text === undefined ? undefined : Number(text)
 }

@@ -230,5 +230,16 @@ export function openDatabase(
   // The loss of one in use reaches its statement; unheard as an event it would end the process.
   pool.on('connect', (client) => client.on('error', () => {}))
   const dialect = withTrials(new PostgresDialect({ pool }), Math.ceil(poolSize / 2))
-  return new Kysely<Database>({ dialect }).withSchema('app')
+  const db = new Kysely<Database>({ dialect }).withSchema('app')
+  pools.set(db, pool)
+  return db
+}
+
+const pools = new WeakMap<Db, pg.Pool>()
+
+/** For whoever watches it; statements go through `db`. */
+export function poolOf(db: Db): pg.Pool {
+  const pool = pools.get(db)
+  if (!pool) throw new TypeError('openDatabase opens what has a pool')
+  return pool
 }

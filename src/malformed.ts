@@ -1,7 +1,9 @@
 import { randomUUID } from 'node:crypto'
 import type { Socket } from 'node:net'
 import type { FastifyInstance } from 'fastify'
+import fp from 'fastify-plugin'
 import { catalogue } from './catalogue.ts'
+import { problem } from './problems.ts'
 
 interface ClientError extends Error {
   code?: string
@@ -21,6 +23,7 @@ export function refuseMalformed(this: FastifyInstance, error: ClientError, socke
   if (error.code === 'ECONNRESET' || !socket.writable) return
   const { status, detail } = answers[error.code ?? ''] ?? otherwise
   const id = randomUUID()
+  if (status === otherwise.status) this.metrics?.problems.inc({ code: 'invalid-request' })
   this.log.info({ reqId: id, reason: error.code, address: socket.remoteAddress }, 'not a request')
   const body = JSON.stringify({
     type: status === otherwise.status ? '/problems/invalid-request' : 'about:blank',
@@ -38,3 +41,16 @@ export function refuseMalformed(this: FastifyInstance, error: ClientError, socke
   ]
   socket.end(`${head.join('\r\n')}\r\n\r\n${body}`)
 }
+
+/** What Node would answer by itself, without a word and without an id. */
+export const wellFormed = fp(async (app: FastifyInstance) => {
+  app.addHook('onRequest', async ({ headers, raw }) => {
+    if (headers.host !== undefined || raw.httpVersion !== '1.1') return
+    throw problem('invalid-request', { detail: 'A request has the header Host (RFC 9112 §3.2).' })
+  })
+  // Another expectation than 100-continue may be passed over: RFC 9110 §10.1.1.
+  app.server.on('checkExpectation', (request, response) => app.routing(request, response))
+})
+
+/** For Node's server: `wellFormed` does it. */
+export const serverOptions = { requireHostHeader: false }

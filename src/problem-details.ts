@@ -3,6 +3,7 @@ import fp from 'fastify-plugin'
 import pg from 'pg'
 import { catalogue, type ProblemCode } from './catalogue.ts'
 import { ProblemError, problem } from './problems.ts'
+import { logRequest } from './request-log.ts'
 import type { Problem } from './responses.ts'
 import { toProblemParts } from './validation.ts'
 
@@ -30,8 +31,10 @@ export const problemDetails = fp(async (app: FastifyInstance) => {
 /** A path that the router cannot decode reaches no hook and no handler (`frameworkErrors`). */
 export function refusePath(error: FastifyError, request: FastifyRequest, reply: FastifyReply): void {
   reply.header('x-request-id', request.id)
+  request.server.metrics?.problems.inc({ code: 'invalid-request' }) // no hook runs for it
   const detail = 'The path is not percent-encoded properly (RFC 3986 §2.1).'
   sendProblem(problem('invalid-request', { detail, cause: error }), error, request, reply)
+  reply.raw.once('close', () => logRequest({ request, reply, aborted: !reply.raw.writableFinished }))
 }
 
 function methodsOf(routes: Map<string, Set<string>>, url: string): string[] {
@@ -81,7 +84,10 @@ export function toProblem(error: FastifyError & { constraint?: string }): Proble
   if (error.validation) {
     return problem('invalid-request', { errors: toProblemParts(error.validation, error.validationContext) })
   }
-  const code = byConstraint[error.constraint ?? ''] ?? databaseProblem(error) ?? byFrameworkCode[error.code]
+  const code =
+    byConstraint[error.constraint ?? ''] ??
+    (error.statusCode === undefined ? databaseProblem(error) : undefined) ?? // Fastify's own: the client has gone
+    byFrameworkCode[error.code]
   if (code)
     return problem(code, { cause: error, ...(catalogue[code].status === 503 && { retryAfterSeconds: 2 }) })
   if (error.statusCode !== undefined && error.statusCode >= 400 && error.statusCode < 500) {

@@ -51,6 +51,7 @@ const everywhere: ProblemCode[] = [
   'invalid-request',
   'unauthenticated',
   'insufficient-scope',
+  'too-many-requests',
   'internal-error',
   'busy',
   'unavailable',
@@ -129,10 +130,22 @@ function example(code: ProblemCode) {
 
 const requestId = { type: 'string', format: 'uuid', description: 'The id of this request in the log.' }
 
+const rateLimit = {
+  type: 'string',
+  description:
+    'What is left of each budget that the request counted against (`r`), and the seconds until it is full again (`t`); where budgets are set. See draft-ietf-httpapi-ratelimit-headers.',
+}
+const rateLimitPolicy = { type: 'string', description: 'Those budgets: `q` in `w` seconds.' }
+
 const problemHeaders: Record<number, object> = {
   401: { 'www-authenticate': { type: 'string', description: 'RFC 6750 §3.' } },
   403: { 'www-authenticate': { type: 'string', description: 'RFC 6750 §3: the scope that is missing.' } },
   405: { allow: { type: 'string', description: 'The methods of this path.' } },
+  429: {
+    'retry-after': { type: 'integer', description: 'Seconds to wait before trying again.' },
+    ratelimit: rateLimit,
+    'ratelimit-policy': rateLimitPolicy,
+  },
   503: { 'retry-after': { type: 'integer', description: 'Seconds to wait before trying again.' } },
 }
 
@@ -141,6 +154,8 @@ const answerHeaders = {
   location: { type: 'string', format: 'uri-reference', description: 'The path of the new resource.' },
   link: { type: 'string', description: 'RFC 8288: `rel="next"`, where there is a next page.' },
   'dry-run': { type: 'string', description: '`true`: the request was only tried; nothing was changed.' },
+  ratelimit: rateLimit,
+  'ratelimit-policy': rateLimitPolicy,
   'idempotency-replayed': {
     type: 'string',
     description: '`true`: this is the answer of the first request under the `Idempotency-Key`.',
@@ -163,6 +178,15 @@ export function answer<T extends TSchema>(
 /** A page for people. */
 export function page(description: string) {
   return { description, content: { 'text/html': { schema: Type.String() } } }
+}
+
+/** For programs that do not read JSON. */
+export function plainText(description: string) {
+  return {
+    description,
+    headers: { 'x-request-id': requestId },
+    content: { 'text/plain': { schema: Type.String() } },
+  }
 }
 
 /** For operations that refuse only what is no proper HTTP request for them. */

@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises'
 import { availableParallelism, hostname } from 'node:os'
 import { createSecureContext } from 'node:tls'
-import type { FastifyServerOptions } from 'fastify'
+import type { FastifyInstance, FastifyServerOptions } from 'fastify'
 import { buildApp } from './app.ts'
 import { followEvents } from './audit/follow.ts'
 import { openAuditLogFile } from './audit/log-file.ts'
@@ -11,6 +11,8 @@ import { openPlace } from './database-place.ts'
 import { createIssuer } from './issuer.ts'
 import { startWorker } from './jobs/worker.ts'
 import { loadOrCreateKeys } from './keys.ts'
+import { serverOptions } from './malformed.ts'
+import { serveMetrics } from './metrics/loopback.ts'
 import { claimInstallation } from './server/store.ts'
 import { createWorkQueue } from './work-queue.ts'
 
@@ -52,8 +54,11 @@ export async function startService(config: Config, log: Logger): Promise<Running
       auth: { keys, issuer, domainsClaim: config.authDomainsClaim },
       databaseUrl: place.serviceUrl,
       publicUrl: config.publicUrl,
+      limits: config.limits,
       fastify: { loggerInstance: log, ...http },
     })
+    const metricsUrl = await openMetrics(app, config)
+    if (metricsUrl) log.info({ url: metricsUrl }, 'metrics')
     const worker = startWorker({ databaseUrl: place.serviceUrl, db, doveadm: config, log })
     app.addHook('onClose', () => worker.stop())
     const url = await app.listen({ host: config.host, port: config.port }).catch(async (error) => {
@@ -78,6 +83,15 @@ export async function startService(config: Config, log: Logger): Promise<Running
   }
 }
 
+/** On a port of their own, where one is set; it is closed with the service. */
+async function openMetrics(app: FastifyInstance, config: Config): Promise<string | undefined> {
+  const { metrics } = app
+  if (config.metricsPort === undefined || !metrics) return undefined
+  const { url, stop } = await serveMetrics(metrics, { host: config.metricsHost, port: config.metricsPort })
+  app.addHook('onClose', stop)
+  return url
+}
+
 /** One a core; but files and names are looked up by the same threads, so one of these is left for them. */
 function derivationsAtOnce({ threads }: Config): number {
   return Math.max(1, Math.min(availableParallelism(), threads - 1))
@@ -95,7 +109,12 @@ async function httpOptions({
 }: Config): Promise<FastifyServerOptions> {
   const proxies = trustedProxies.length > 0 && { trustProxy: [...trustedProxies] }
   if (tlsCertFile === undefined || tlsKeyFile === undefined) return { ...proxies }
-  const https = { cert: await readFile(tlsCertFile), key: await readFile(tlsKeyFile), minVersion: 'TLSv1.2' }
+  const https = {
+    cert: await readFile(tlsCertFile),
+    key: await readFile(tlsKeyFile),
+    minVersion: 'TLSv1.2',
+    ...serverOptions,
+  }
   try {
     createSecureContext({ cert: https.cert, key: https.key })
   } catch (cause) {

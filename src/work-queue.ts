@@ -23,6 +23,8 @@ export interface WorkQueue {
   run<T>(work: (turn: Turn) => T | Promise<T>, signal?: AbortSignal): Promise<T>
   readonly running: number
   readonly waiting: number
+  /** How many were told `busy` since the start. */
+  readonly refused: number
 }
 
 /** A burst of a thousand waits; one that could not be served in half a minute is told so at once. */
@@ -38,6 +40,7 @@ export function createWorkQueue(limits: Partial<WorkQueueLimits> = {}): WorkQueu
   if (!(concurrency >= 1)) throw new RangeError('concurrency must be at least 1')
   const waiters = new Set<() => void>() // in order of arrival
   let running = 0
+  let refused = 0
 
   async function takeTurn(signal: AbortSignal | undefined): Promise<Turn> {
     signal?.throwIfAborted()
@@ -45,9 +48,14 @@ export function createWorkQueue(limits: Partial<WorkQueueLimits> = {}): WorkQueu
       running += 1
       return { waited: false }
     }
-    if (waiters.size >= maxWaiting) throw busy(maxWaitMs)
-    await waitIn(waiters, maxWaitMs, signal)
+    if (waiters.size >= maxWaiting) throw refuse()
+    await waitIn(waiters, { maxWaitMs, signal, refuse })
     return { waited: true }
+  }
+
+  function refuse(): Error {
+    refused += 1
+    return busy(maxWaitMs)
   }
 
   // The slot goes straight to whoever waits longest, so that no newcomer can overtake.
@@ -72,11 +80,21 @@ export function createWorkQueue(limits: Partial<WorkQueueLimits> = {}): WorkQueu
     get waiting() {
       return waiters.size
     },
+    get refused() {
+      return refused
+    },
   }
 }
 
+interface Wait {
+  maxWaitMs: number
+  signal: AbortSignal | undefined
+  /** The reason of a refusal. */
+  refuse(): Error
+}
+
 /** Resolves when the waiter is called. One that gives up is no longer in `waiters`, so it can be given no slot. */
-function waitIn(waiters: Set<() => void>, maxWaitMs: number, signal: AbortSignal | undefined): Promise<void> {
+function waitIn(waiters: Set<() => void>, { maxWaitMs, signal, refuse }: Wait): Promise<void> {
   return new Promise((resolve, reject) => {
     const leave = () => {
       waiters.delete(enter)
@@ -91,11 +109,11 @@ function waitIn(waiters: Set<() => void>, maxWaitMs: number, signal: AbortSignal
       leave()
       reject(signal?.reason)
     }
-    const refuse = () => {
+    const giveUp = () => {
       leave()
-      reject(busy(maxWaitMs))
+      reject(refuse())
     }
-    const timer = setTimeout(refuse, maxWaitMs)
+    const timer = setTimeout(giveUp, maxWaitMs)
     signal?.addEventListener('abort', abandon)
     waiters.add(enter)
   })

@@ -229,6 +229,7 @@ test('drives what takes no password too', async () => {
     ['200', () => api.get('/v1/audit-events')],
     ['200', () => api.get('/livez')],
     ['200', () => api.get('/readyz')],
+    ['200', () => api.get('/metrics')],
     ['200', () => api.get('/problems/name-taken')],
     ['200', () => api.get('/openapi.json')],
   ]

@@ -47,7 +47,8 @@ export async function startSystem(): Promise<System> {
   }
 }
 
-async function startService(dataDir: string): Promise<{ child: ChildProcess; url: string }> {
+/** `npm start` with its own Postgres, on a free port. */
+export async function startService(dataDir: string): Promise<{ child: ChildProcess; url: string }> {
   const port = await freePort()
   const url = `http://127.0.0.1:${port}`
   const { DATABASE_URL: _, ...environment } = process.env
@@ -62,7 +63,7 @@ async function startService(dataDir: string): Promise<{ child: ChildProcess; url
   return { child, url }
 }
 
-async function stop(child: ChildProcess): Promise<void> {
+export async function stop(child: ChildProcess): Promise<void> {
   if (child.exitCode !== null) return
   child.kill('SIGTERM')
   await once(child, 'exit')

@@ -1,10 +1,12 @@
 import Type, { type Static } from 'typebox'
 import {
   hasControl,
+  isBudget,
   isDatabaseUrl,
   isHost,
   isHostName,
   isIssuer,
+  isLoopback,
   isNetwork,
   isPort,
   isReadableFile,
@@ -15,6 +17,17 @@ import {
 /** A text that must satisfy `check`; `expected` completes the sentence "NAME must be …". */
 function text(expected: string, description: string, check: (value: string) => boolean, options = {}) {
   return Type.Refine(Type.String({ description, ...options }), check, () => expected)
+}
+
+/** Off until it is set. */
+function budget(things: string) {
+  return Type.Optional(
+    text(
+      'a whole number from 1 to 1000000',
+      `How many ${things} a caller may send a minute, on each replica. Not set: no limit.`,
+      isBudget,
+    ),
+  )
 }
 
 const logLevels = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']
@@ -123,6 +136,28 @@ export const Environment = Type.Object({
     'The claim of tokens of AUTH_ISSUER that lists the domains its holder may see.',
     (value) => !hasControl(value),
     { default: 'mailwright_domains' },
+  ),
+  METRICS_PORT: Type.Optional(
+    text(
+      'a whole number from 0 to 65535',
+      'A port of its own for /metrics, without a token; 0 takes any free one. On PORT a token with metrics:read reads them.',
+      isPort,
+    ),
+  ),
+  METRICS_HOST: text(
+    'a loopback address (127.0.0.1, ::1, localhost)',
+    'The address of METRICS_PORT; only this machine may reach it.',
+    isLoopback,
+    { default: '127.0.0.1' },
+  ),
+  RATE_LIMIT_READS: budget('GET and HEAD requests'),
+  RATE_LIMIT_WRITES: budget('other requests'),
+  RATE_LIMIT_PASSWORDS: budget('passwords to be hashed'),
+  RATE_LIMIT_NAME_TAKEN: text(
+    'a whole number from 1 to 1000000',
+    'How many 409 `name-taken` a caller limited to some domains gets in a minute, over all replicas, before it gets 429.',
+    isBudget,
+    { default: '60' },
   ),
   DOVEADM_URL: Type.Optional(
     text(

@@ -13,6 +13,11 @@ export function isPort(value: string): boolean {
   return /^\d{1,5}$/.test(value) && Number(value) <= 65535
 }
 
+/** How often something may happen in a minute. */
+export function isBudget(value: string): boolean {
+  return /^[1-9]\d{0,6}$/.test(value) && Number(value) <= 1_000_000
+}
+
 // RFC 1123 §2.1: letters, digits and hyphens; the last label is not all digits, or it would be an address.
 export function isHostName(value: string): boolean {
   const label = '[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?'

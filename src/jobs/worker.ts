@@ -3,6 +3,7 @@ import { Logger, type Runner, run } from 'graphile-worker'
 import pg from 'pg'
 import type { Db } from '../database.ts'
 import { sweepAnswers } from '../idempotency/store.ts'
+import { sweepCounters } from '../rate-limits/store.ts'
 import type { Logger as Log } from '../service.ts'
 import { sweepTokens } from '../tokens/sweep.ts'
 import type { DoveadmConfig } from './doveadm.ts'
@@ -73,6 +74,7 @@ const crontab = `
 * * * * * purge-expired ?max=2&queue=purge-expired&jobKey=purge-expired
 0 * * * * sweep-idempotency-keys ?max=2&queue=sweep-idempotency-keys&jobKey=sweep-idempotency-keys
 30 * * * * sweep-tokens ?max=2&queue=sweep-tokens&jobKey=sweep-tokens
+0 * * * * sweep-rate-counters ?max=2&queue=sweep-rate-counters&jobKey=sweep-rate-counters
 `
 
 function start(pgPool: pg.Pool, { db, doveadm, log }: WorkerOptions): Promise<Runner> {
@@ -93,6 +95,7 @@ function start(pgPool: pg.Pool, { db, doveadm, log }: WorkerOptions): Promise<Ru
       'purge-expired': () => purgeExpired(db),
       'sweep-idempotency-keys': (_payload, { query }) => sweepAnswers(query),
       'sweep-tokens': (_payload, { query }) => sweepTokens(query),
+      'sweep-rate-counters': (_payload, { query }) => sweepCounters(query),
     },
   })
 }

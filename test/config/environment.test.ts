@@ -41,6 +41,9 @@ const good: Record<string, string[]> = {
   ],
   LOG_LEVEL: ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'],
   MAIL_SERVER: ['mail', 'mail.example.org', 'xn--bcher-kva.example'],
+  METRICS_HOST: ['127.0.0.1', '127.8.8.8', '::1', 'localhost'],
+  METRICS_PORT: ['0', '9180'],
+  RATE_LIMIT_READS: ['1', '1000000'],
   AUTH_ISSUER: ['https://a.example', 'http://localhost:9000', 'http://127.0.0.1:1/x', 'http://[::1]:1'],
 }
 
@@ -82,6 +85,12 @@ const bad: Record<string, string[]> = {
     'http://localhost.a.example',
     'https://u@a',
   ],
+  METRICS_HOST: ['0.0.0.0', '::', '192.0.2.1', 'metrics.example.org'],
+  METRICS_PORT: ['-1', '65536'],
+  RATE_LIMIT_READS: ['0', '1000001', '-1', '1.5', 'many'],
+  RATE_LIMIT_WRITES: ['0'],
+  RATE_LIMIT_PASSWORDS: ['0'],
+  RATE_LIMIT_NAME_TAKEN: ['0'],
   AUTH_AUDIENCE: ['a\u0007'],
   AUTH_DOMAINS_CLAIM: ['a\n'],
 }

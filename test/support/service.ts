@@ -12,6 +12,7 @@ import type { DomainName } from '../../src/domains/name.ts'
 import type { DoveadmConfig } from '../../src/jobs/doveadm.ts'
 import { startWorker } from '../../src/jobs/worker.ts'
 import { type InstallationKeys, loadOrCreateKeys } from '../../src/keys.ts'
+import type { RateLimits } from '../../src/rate-limits/limits.ts'
 import { type Scope, scopes } from '../../src/scopes.ts'
 import { createWorkQueue, type WorkQueue } from '../../src/work-queue.ts'
 import { type Client, createClient } from './client.ts'
@@ -39,11 +40,16 @@ export interface Service {
   as(caller?: Caller): Promise<Client>
 }
 
+interface Options {
+  jobs?: DoveadmConfig
+  limits?: RateLimits
+}
+
 /**
  * A database of its own, cloned from the template, and the service on a free port, where `jobs` is given with a worker
  * beside it. All of it ends with the test file.
  */
-export async function startService({ jobs }: { jobs?: DoveadmConfig } = {}): Promise<Service> {
+export async function startService({ jobs, limits }: Options = {}): Promise<Service> {
   const database = await cloneDatabase()
   const folder = await mkdtemp(join(tmpdir(), 'mailwright-test-'))
   const keys = await loadOrCreateKeys(join(folder, 'token-key.json'))
@@ -57,6 +63,7 @@ export async function startService({ jobs }: { jobs?: DoveadmConfig } = {}): Pro
     derivations,
     auth: { keys, domainsClaim: 'mailwright_domains' },
     databaseUrl: database.serviceUrl,
+    ...(limits && { limits }),
     fastify: { logger: { level: 'trace', stream: { write: (line: string) => void log.push(line) } } },
   })
   const url = await app.listen({ port: 0, host: '127.0.0.1' })
@@ -84,13 +91,13 @@ export async function startService({ jobs }: { jobs?: DoveadmConfig } = {}): Pro
 }
 
 /** A second instance of the service on the same database, with a pool and a queue of its own; its address. */
-export async function startReplica({ admin, keys }: Service): Promise<string> {
+export async function startReplica({ admin, keys }: Service, limits: RateLimits = {}): Promise<string> {
   const url = new URL(String(admin.options.connectionString))
   url.username = serviceLogin.name
   url.password = serviceLogin.password
   const db = openDatabase(String(url))
   const auth = { keys, domainsClaim: 'mailwright_domains' }
-  const app = await buildApp({ db, derivations: createWorkQueue(), auth, databaseUrl: String(url) })
+  const app = await buildApp({ db, derivations: createWorkQueue(), auth, databaseUrl: String(url), limits })
   after(async () => {
     await app.close()
     await db.destroy()

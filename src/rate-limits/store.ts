@@ -1,0 +1,28 @@
+import { sql } from 'kysely'
+import type pg from 'pg'
+import type { Db } from '../database.ts'
+import type { Subject } from '../subject.ts'
+
+const span = sql.raw(`interval '1 minute'`)
+
+/** Counts one more, in this minute of the caller's: which one it was, and the seconds until a new minute begins. */
+export async function countNameTaken(
+  db: Db,
+  { issuer, id }: Subject,
+): Promise<{ count: number; seconds: number }> {
+  const { rows } = await sql<{ count: number; seconds: number }>`
+    insert into app.rate_counters as c (kind, issuer, subject, count, started_at)
+    values ('name-taken', ${issuer}, ${id}, 1, now())
+    on conflict on constraint rate_counters_pkey do update set
+      count = case when c.started_at + ${span} > now() then c.count + 1 else 1 end,
+      started_at = case when c.started_at + ${span} > now() then c.started_at else now() end
+    returning count, greatest(1, ceil(extract(epoch from started_at + ${span} - now())))::integer as seconds`.execute(
+    db,
+  )
+  return rows[0]!
+}
+
+/** Deletes the minutes that are over. */
+export async function sweepCounters(query: (text: string) => Promise<pg.QueryResult>): Promise<void> {
+  await query(`delete from app.rate_counters where started_at < now() - interval '1 minute'`)
+}

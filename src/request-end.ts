@@ -1,0 +1,30 @@
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+
+export interface Ended {
+  request: FastifyRequest
+  reply: FastifyReply
+  /** The client had gone before the whole answer was sent; what it asked for may be done all the same. */
+  aborted: boolean
+}
+
+/**
+ * Calls `tell` once for each request, when its answer is sent. `onResponse` alone misses the requests whose client goes
+ * while they are worked on: these are told when the answer would have been sent, so that its status is known.
+ */
+export function onRequestEnd(app: FastifyInstance, tell: (ended: Ended) => void): void {
+  const told = new WeakSet<FastifyRequest>()
+  const end = (request: FastifyRequest, reply: FastifyReply, aborted: boolean) => {
+    if (told.has(request)) return
+    told.add(request)
+    tell({ request, reply, aborted })
+  }
+  app.addHook('onRequest', async (request, reply) => {
+    reply.raw.once('close', () => {
+      if (reply.sent && !reply.raw.writableFinished) end(request, reply, true)
+    })
+  })
+  app.addHook('onSend', async (request, reply) => {
+    if (reply.raw.destroyed) end(request, reply, true)
+  })
+  app.addHook('onResponse', async (request, reply) => end(request, reply, false))
+}
