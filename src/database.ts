@@ -29,6 +29,7 @@ interface SettingsTable {
   require_secure_password: boolean
   scram_iterations: number
   local_name_max_length: number
+  password_min_length: number
   default_quota_bytes: number
   deleted_retention_days: number
   version: string

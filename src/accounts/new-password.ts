@@ -1,6 +1,7 @@
 import { problem, problemAt } from '../problems.ts'
 import type { WorkQueue } from '../work-queue.ts'
 import { generatePassword, parsePassword } from './password.ts'
+import { assertStrong, type PasswordPolicy } from './password-policy.ts'
 import { deriveVerifiers, type Verifier, type VerifierOptions } from './verifiers.ts'
 
 export interface NewPassword {
@@ -40,10 +41,12 @@ export function toShow(password: NewPassword | undefined): { generated_password:
 export interface Prepared {
   /** What the settings ask to be made of the password. */
   derivation: VerifierOptions
+  /** What one that was not generated is held against. */
+  policy: PasswordPolicy
 }
 
 /**
- * Looks up first and derives last: what would be refused anyway costs no hash. Where the derivation had to
+ * Looks up first, judges then and derives last: what would be refused anyway costs no hash. Where the derivation had to
  * wait for its turn, the look-up is repeated with what it found before, which may be seconds old.
  */
 export async function deriveFor<T extends Prepared>(
@@ -52,6 +55,7 @@ export async function deriveFor<T extends Prepared>(
   lookUp: (before?: T) => Promise<T>,
 ): Promise<{ prepared: T; verifiers: Verifier[] }> {
   const first = await lookUp()
+  if (!password.generated) await assertStrong(password.text, first.policy)
   return queue.run(async ({ waited }) => {
     const prepared = waited ? await lookUp(first) : first
     return { prepared, verifiers: await deriveVerifiers(password.text, prepared.derivation) }

@@ -1,5 +1,6 @@
 import { assertMayTakeName, parsePersonMembers } from '../accounts/create.ts'
 import { deriveFor, type NewPassword, readNewPassword, requirePassword } from '../accounts/new-password.ts'
+import { type PasswordPolicy, personalWords } from '../accounts/password-policy.ts'
 import { mayTouch, requireAllDomains, requireScope } from '../auth.ts'
 import type { Db } from '../database.ts'
 import type { Writer } from '../idempotency/once.ts'
@@ -119,6 +120,7 @@ async function withNewAccount(
     return {
       authentication: authenticationFor(ground, wish),
       derivation: derivationFor(ground, wish),
+      policy: policyFor(ground, request),
       limited,
     }
   }
@@ -131,6 +133,14 @@ async function withNewAccount(
 function derivationFor(ground: Ground, wish: Wish) {
   const mechanisms = authenticationFor(ground, wish) === 'local' ? ground.secure_password_mechanisms : []
   return { mechanisms, scramIterations: ground.scram_iterations }
+}
+
+function policyFor({ password_min_length }: Ground, { address, person }: MailboxRequest): PasswordPolicy {
+  const { name, domain } = address
+  return {
+    minLength: password_min_length,
+    words: personalWords({ name, domain, display_name: person.display_name }),
+  }
 }
 
 function onAccount(request: MailboxRequest): Attempt {
