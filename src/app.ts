@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { maxHeaderSize } from 'node:http'
 import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
 import Fastify, { type FastifyInstance, type FastifyServerOptions, LogController } from 'fastify'
+import { passwordChecks } from './accounts/password-check-routes.ts'
 import { passwords } from './accounts/password-routes.ts'
 import { accounts } from './accounts/routes.ts'
 import { accountSchemas } from './accounts/schemas.ts'
@@ -85,6 +86,7 @@ export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
       await api.register(mailboxRestore, { prefix: '/mailboxes', db })
       await api.register(accounts, { prefix: '/accounts', db, derivations })
       await api.register(passwords, { prefix: '/accounts', db, derivations })
+      await api.register(passwordChecks, { prefix: '/accounts', db, derivations })
       await api.register(server, { prefix: '/server', db })
     },
     { prefix: '/v1' },

@@ -116,7 +116,7 @@ export const catalogue = {
   'password-too-weak': {
     status: 422,
     title: 'The password is too weak',
-    help: 'Choose a longer one, or send `generate_password: true`.',
+    help: 'It is shorter than `password_min_length` of the server, or it is easily guessed: a very common password, the name, the address or parts of them, or a repetition with little besides. `detail` says which. Choose another one, or send `generate_password: true`.',
   },
   'authentication-unavailable': {
     status: 422,
@@ -127,6 +127,11 @@ export const catalogue = {
     status: 422,
     title: 'The idempotency key belongs to another request',
     help: 'In the last 24 hours a request with another path or body was done under this `Idempotency-Key`. Nothing was changed. Take a new key for each new thing to be done; repeat a request unchanged.',
+  },
+  'too-many-requests': {
+    status: 429,
+    title: 'Too many requests',
+    help: 'Nothing was done. Try again after `Retry-After` seconds. Of one account only a few checks of its password may fail in a row, whoever asks; so do not repeat a check whose answer is known.',
   },
   'internal-error': {
     status: 500,

@@ -100,6 +100,12 @@ interface IdempotencyKeysTable {
   created_at: Generated<Date>
 }
 
+interface PasswordChecksTable {
+  account: Buffer
+  found: boolean
+  full_at: Date
+}
+
 /** The tables of the schema `app` that the service's role may read (migrations/). */
 export interface Database {
   settings: SettingsTable
@@ -108,6 +114,7 @@ export interface Database {
   addresses: AddressesTable
   mailboxes: MailboxesTable
   idempotency_keys: IdempotencyKeysTable
+  password_checks: PasswordChecksTable
 }
 
 export type Db = Kysely<Database>

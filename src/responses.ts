@@ -133,6 +133,7 @@ const problemHeaders: Record<number, object> = {
   401: { 'www-authenticate': { type: 'string', description: 'RFC 6750 §3.' } },
   403: { 'www-authenticate': { type: 'string', description: 'RFC 6750 §3: the scope that is missing.' } },
   405: { allow: { type: 'string', description: 'The methods of this path.' } },
+  429: { 'retry-after': { type: 'integer', description: 'Seconds to wait before trying again.' } },
   503: { 'retry-after': { type: 'integer', description: 'Seconds to wait before trying again.' } },
 }
 

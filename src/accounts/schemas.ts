@@ -113,6 +113,24 @@ export const PasswordGenerated = strict(
   { $id: 'PasswordGenerated', examples: [{ generated_password: 'Rk7mD-x3vQz-9tHwB-LpN4c-uJ6yG' }] },
 )
 
+export const PasswordCheck = strict(
+  {
+    password: Type.String({
+      minLength: 1,
+      maxLength: 128,
+      format: 'password',
+      writeOnly: true,
+      description: 'As the person typed it; compared in NFC, as a login with PLAIN is.',
+    }),
+  },
+  { $id: 'PasswordCheck', examples: [{ password: 'correct horse battery' }] },
+)
+
+export const PasswordChecked = strict(
+  { valid: Type.Boolean({ description: 'Whether it is the password of this account.' }) },
+  { $id: 'PasswordChecked', examples: [{ valid: true }] },
+)
+
 export const accountSchemas = [
   Account,
   AccountCreated,
@@ -121,4 +139,6 @@ export const accountSchemas = [
   AccountList,
   PasswordSet,
   PasswordGenerated,
+  PasswordCheck,
+  PasswordChecked,
 ]

@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Logger, type Runner, run } from 'graphile-worker'
 import pg from 'pg'
+import { sweepPasswordChecks } from '../accounts/password-check-store.ts'
 import type { Db } from '../database.ts'
 import { sweepAnswers } from '../idempotency/store.ts'
 import type { Logger as Log } from '../service.ts'
@@ -71,6 +72,7 @@ const crontab = `
 * * * * * reconcile-usage ?max=2&queue=reconcile-usage&jobKey=reconcile-usage
 * * * * * purge-expired ?max=2&queue=purge-expired&jobKey=purge-expired
 0 * * * * sweep-idempotency-keys ?max=2&queue=sweep-idempotency-keys&jobKey=sweep-idempotency-keys
+0 * * * * sweep-password-checks ?max=2&queue=sweep-password-checks&jobKey=sweep-password-checks
 `
 
 function start(pgPool: pg.Pool, { db, doveadm, log }: WorkerOptions): Promise<Runner> {
@@ -89,6 +91,7 @@ function start(pgPool: pg.Pool, { db, doveadm, log }: WorkerOptions): Promise<Ru
       'reconcile-usage': (_payload, { query }) => reconcileUsage(doveadm, query),
       'purge-expired': () => purgeExpired(db),
       'sweep-idempotency-keys': (_payload, { query }) => sweepAnswers(query),
+      'sweep-password-checks': (_payload, { query }) => sweepPasswordChecks(query),
     },
   })
 }

@@ -38,6 +38,7 @@ const bodies: Record<string, (target: Target) => object> = {
   createAccount: ({ account }) => ({ name: account, generate_password: true }),
   updateAccount: () => ({ disabled: true }),
   setPassword: () => ({ generate_password: true }),
+  checkPassword: () => ({ password: 'correct horse battery' }),
   updateServer: () => ({ pop3s_port: 2995 }),
 }
 
