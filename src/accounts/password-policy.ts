@@ -19,14 +19,20 @@ interface Person {
 
 const minWordCharacters = 3
 
-/** The name, the address, the domain and the display name, each whole and in its parts. */
-export function personalWords({ name, domain, display_name }: Person): string[] {
-  const ofDomain = domain ? [`${name}@${domain}`, domain, unicodeName(domain) ?? ''] : []
-  const texts = [name, display_name ?? '', ...ofDomain].map((text) => text.normalize('NFKC').toLowerCase())
-  const words = new Set(texts.flatMap((text) => [text, ...text.split(/[^\p{L}\p{M}\p{N}]+/u)]))
+/** Of whoever it may become; the longest first. */
+export function personalWords(...people: Person[]): string[] {
+  const words = new Set(people.flatMap(textsOf).flatMap((text) => [text, ...text.split(notInWords)]))
   return [...words]
     .filter((word) => [...word].length >= minWordCharacters)
     .sort((a, b) => b.length - a.length)
+}
+
+const notInWords = /[^\p{L}\p{M}\p{N}]+/u
+
+/** The name, the address, the domain in both forms, and the display name. */
+function textsOf({ name, domain, display_name }: Person): string[] {
+  const ofDomain = domain ? [`${name}@${domain}`, domain, unicodeName(domain) ?? ''] : []
+  return [name, display_name ?? '', ...ofDomain].map((text) => text.normalize('NFKC').toLowerCase())
 }
 
 /** Fewer were not let pass by themselves either (NIST SP 800-63B). */

@@ -120,7 +120,7 @@ export const PasswordCheck = strict(
       maxLength: 128,
       format: 'password',
       writeOnly: true,
-      description: 'As the person typed it; compared in NFC, as a login with PLAIN is.',
+      description: 'As the person typed it; compared in its NFC form.',
     }),
   },
   { $id: 'PasswordCheck', examples: [{ password: 'correct horse battery' }] },

@@ -120,7 +120,7 @@ async function withNewAccount(
     return {
       authentication: authenticationFor(ground, wish),
       derivation: derivationFor(ground, wish),
-      policy: policyFor(ground, request),
+      policy: policyFor(ground, [request.address], request.person),
       limited,
     }
   }
@@ -135,12 +135,14 @@ function derivationFor(ground: Ground, wish: Wish) {
   return { mechanisms, scramIterations: ground.scram_iterations }
 }
 
-function policyFor({ password_min_length }: Ground, { address, person }: MailboxRequest): PasswordPolicy {
-  const { name, domain } = address
-  return {
-    minLength: password_min_length,
-    words: personalWords({ name, domain, display_name: person.display_name }),
-  }
+/** What the password of a new account is held against; `addresses` are all that it may get. */
+export function policyFor(
+  { password_min_length: minLength }: Ground,
+  addresses: readonly Address[],
+  { display_name }: MailboxRequest['person'],
+): PasswordPolicy {
+  const words = personalWords(...addresses.map(({ name, domain }) => ({ name, domain, display_name })))
+  return { minLength, words }
 }
 
 function onAccount(request: MailboxRequest): Attempt {

@@ -130,4 +130,9 @@ test('knows a person by the whole and the parts of what is said, in letters of a
     'kva',
   ])
   assert.deepEqual(personalWords({ name: 'li', display_name: null }), [])
+  assert.deepEqual(personalWords({ name: 'anna' }, { name: 'anna.schmidt' }), [
+    'anna.schmidt',
+    'schmidt',
+    'anna',
+  ])
 })
