@@ -48,6 +48,7 @@ create table app.settings (
   require_secure_password boolean not null default false,
   scram_iterations integer not null default 100000,
   local_name_max_length integer not null default 20,
+  password_min_length integer not null default 12,
   default_quota_bytes bigint not null default 0,           -- 0: unlimited
   deleted_retention_days integer not null default 30,
   forward_allowed_domains text[],            -- where mail may be sent on to outside; null: anywhere
@@ -65,6 +66,7 @@ create table app.settings (
   constraint settings_secure_password_mechanisms_check check (app.are_mechanisms(secure_password_mechanisms)),
   constraint settings_scram_iterations_check check (scram_iterations between 4096 and 1000000),
   constraint settings_local_name_max_length_check check (local_name_max_length between 1 and 64),
+  constraint settings_password_min_length_check check (password_min_length between 8 and 128),
   constraint settings_default_quota_bytes_check check (default_quota_bytes between 0 and 9007199254740991),
   constraint settings_deleted_retention_days_check check (deleted_retention_days between 0 and 3650),
   constraint settings_forward_allowed_domains_check check (app.are_domain_names(forward_allowed_domains))

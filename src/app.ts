@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { maxHeaderSize } from 'node:http'
 import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
 import Fastify, { type FastifyInstance, type FastifyServerOptions, LogController } from 'fastify'
+import { passwordChecks } from './accounts/password-check-routes.ts'
 import { passwords } from './accounts/password-routes.ts'
 import { accounts } from './accounts/routes.ts'
 import { accountSchemas } from './accounts/schemas.ts'
@@ -118,6 +119,7 @@ export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
       await api.register(aliasList, { prefix: '/aliases', db })
       await api.register(accounts, { prefix: '/accounts', db, derivations })
       await api.register(passwords, { prefix: '/accounts', db, derivations })
+      await api.register(passwordChecks, { prefix: '/accounts', db, derivations })
       await api.register(server, { prefix: '/server', db, check })
       await api.register(auditEvents, { prefix: '/audit-events', db })
       await api.register(tokens, { prefix: '/tokens', db, keys: options.auth.keys, check })

@@ -131,7 +131,7 @@ export const catalogue = {
   'password-too-weak': {
     status: 422,
     title: 'The password is too weak',
-    help: 'Choose a longer one, or send `generate_password: true`.',
+    help: 'It is shorter than `password_min_length` of the server, or it is easily guessed: a very common password, the name, the address or parts of them, or a repetition with little besides. `detail` says which. Choose another one, or send `generate_password: true`.',
   },
   'sealing-key-private': {
     status: 422,
@@ -176,7 +176,7 @@ export const catalogue = {
   'too-many-requests': {
     status: 429,
     title: 'The caller has done this too often',
-    help: 'Each caller has a budget for what it does in a minute. Nothing was changed. Try again after `Retry-After` seconds, and pace what is sent by the headers `RateLimit` and `RateLimit-Policy`.',
+    help: 'Each caller has a budget for what it does in a minute (see the headers `RateLimit` and `RateLimit-Policy`), and of one account only a few checks of its password may fail in a row, whoever asks. Nothing was changed. Try again after `Retry-After` seconds, and do not repeat a check whose answer is known.',
   },
   'internal-error': {
     status: 500,

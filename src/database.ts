@@ -34,6 +34,7 @@ interface SettingsTable {
   require_secure_password: boolean
   scram_iterations: number
   local_name_max_length: number
+  password_min_length: number
   default_quota_bytes: number
   deleted_retention_days: number
   forward_allowed_domains: DomainName[] | null
@@ -166,6 +167,12 @@ interface TokensTable {
 
 type TokenStatesView = Selectable<TokensTable> & { state: 'active' | 'revoked' | 'expired' }
 
+interface PasswordChecksTable {
+  account: Buffer
+  found: boolean
+  full_at: Date
+}
+
 /** The tables of the schema `app` that the service's role may read (migrations/). */
 export interface Database {
   settings: SettingsTable
@@ -178,6 +185,7 @@ export interface Database {
   audit_events: AuditEventsTable
   tokens: TokensTable
   token_states: TokenStatesView
+  password_checks: PasswordChecksTable
 }
 
 export type Db = Kysely<Database>

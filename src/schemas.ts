@@ -51,7 +51,7 @@ export const Password = Type.String({
   format: 'password',
   writeOnly: true,
   description:
-    '8 to 128 characters, at most 512 octets of UTF-8; what SASLprep (RFC 4013) prohibits is refused. Never in an answer.',
+    'At least `password_min_length` (12, unless the server is set otherwise) and at most 128 characters; neither what SASLprep (RFC 4013) prohibits nor mainly the name, the address or a very common password. Never in an answer.',
 })
 
 export const GeneratePassword = Type.Boolean({

@@ -10,6 +10,7 @@ export const securityEvents = {
   'rate-limited': 'A caller has used up a budget and is refused (429).',
   'wrong-address': 'A token was used from an address that it is not allowed from.',
   'password-check-failed': 'A password was checked and was not the right one.',
+  'password-check-throttled': 'A password was not checked: too many checks of the account have failed.',
 } as const satisfies Record<string, string>
 
 export type SecurityEvent = keyof typeof securityEvents

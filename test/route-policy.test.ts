@@ -107,7 +107,7 @@ describe('with every table locked, so that nothing can be looked up', () => {
     blocker = await service.admin.connect()
     await blocker.query('begin')
     await blocker.query(
-      'lock table app.settings, app.domains, app.accounts, app.addresses, app.mailboxes, app.idempotency_keys, app.tokens',
+      'lock table app.settings, app.domains, app.accounts, app.addresses, app.mailboxes, app.idempotency_keys, app.tokens, app.password_checks',
     )
   })
   after(async () => {

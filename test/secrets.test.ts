@@ -385,6 +385,19 @@ test('repeats no token, good or bad', async () => {
   assert.equal((await api.get(`/v1/accounts?access_token=${client.token}`)).status, 400)
 })
 
+test('checks a password and repeats it nowhere, right, wrong or too often', async () => {
+  const password = newPassword()
+  await api.post('/v1/accounts', { name: 'user9', password })
+  const check = (name: string, text: string) =>
+    api.post(`/v1/accounts/${name}/password/check`, { password: text })
+  assert.deepEqual((await check('user9', password)).body, { valid: true })
+  for (const name of ['user9', 'nobody']) {
+    const checks = Array.from({ length: 6 }, () => check(name, newPassword()))
+    const replies = await Promise.all(checks)
+    assert.ok(replies.some((reply) => outcome(reply) === '429 too-many-requests'))
+  }
+})
+
 test('repeats nothing of what the database complains about', async () => {
   await admin.query(
     `alter table app.verifiers add constraint verifiers_refused_check check (verifier not like '$argon2id$%') not valid`,

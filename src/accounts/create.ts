@@ -11,6 +11,7 @@ import { insertAccount } from './insert.ts'
 import { type LoginPeriod, type LoginPeriodMembers, parseLoginPeriod } from './login-period.ts'
 import { type AccountName, assertNameFits } from './name.ts'
 import { deriveFor, type NewPassword } from './new-password.ts'
+import { personalWords } from './password-policy.ts'
 import { assertRoleNameAllowed, isRoleName } from './role-names.ts'
 import { type Sealed, sealFor } from './sealed-password.ts'
 import type { AccountRow } from './store.ts'
@@ -77,14 +78,15 @@ export async function createAccount<Made>(
   throw problem('busy', { detail: 'The name was taken and freed at this moment.', retryAfterSeconds: 1 })
 }
 
-async function prepare(db: Db, { name, authentication: wanted }: AccountRequest) {
+async function prepare(db: Db, { name, display_name, authentication: wanted }: AccountRequest) {
   const ground = await lookUpAccountGround(db, name)
   const authentication = wanted ?? ground.authentication
   assertAloneAvailable(authentication)
   assertNameFits(name, ground.local_name_max_length)
   assertNameFree(name, ground)
   const { secure_password_mechanisms: mechanisms, scram_iterations: scramIterations } = ground
-  return { authentication, derivation: { mechanisms, scramIterations } }
+  const policy = { minLength: ground.password_min_length, words: personalWords({ name, display_name }) }
+  return { authentication, derivation: { mechanisms, scramIterations }, policy }
 }
 
 function assertAloneAvailable(authentication: Authentication): void {

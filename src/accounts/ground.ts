@@ -9,6 +9,7 @@ export interface AccountGround {
   secure_password_mechanisms: Mechanism[]
   scram_iterations: number
   local_name_max_length: number
+  password_min_length: number
   state: 'active' | 'deleted' | 'held' | null
   mailbox: string | null
   purge_at: Date | null
@@ -18,7 +19,7 @@ export interface AccountGround {
 export async function lookUpAccountGround(db: Db, name: AccountName): Promise<AccountGround> {
   const { rows } = await sql<AccountGround>`
     select s.authentication, s.secure_password_mechanisms, s.scram_iterations, s.local_name_max_length,
-      a.state, m.name || '@' || m.domain as mailbox, m.purge_at
+      s.password_min_length, a.state, m.name || '@' || m.domain as mailbox, m.purge_at
     from app.settings as s
       left join app.accounts as a on a.name = ${name}
       left join app.mailboxes as m on m.name = ${name}`.execute(db)

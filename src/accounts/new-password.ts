@@ -4,6 +4,7 @@ import type { Subject } from '../subject.ts'
 import type { WorkQueue } from '../work-queue.ts'
 import { blankVerifiers } from './blank-verifiers.ts'
 import { generatePassword, parsePassword } from './password.ts'
+import { assertStrong, type PasswordPolicy } from './password-policy.ts'
 import { parseSealingKey, type SealingKey } from './sealing-key.ts'
 import { deriveVerifiers, type Verifier, type VerifierOptions } from './verifiers.ts'
 
@@ -85,10 +86,12 @@ export function toShow(
 export interface Prepared {
   /** What the settings ask to be made of the password. */
   derivation: VerifierOptions
+  /** What one that was not generated is held against. */
+  policy: PasswordPolicy
 }
 
 /**
- * Looks up first and derives last: what would be refused anyway costs no hash. Where the derivation had to
+ * Looks up first, judges then and derives last: what would be refused anyway costs no hash. Where the derivation had to
  * wait for its turn, the look-up is repeated with what it found before, which may be seconds old. A trial derives nothing.
  */
 export async function deriveFor<T extends Prepared>(
@@ -98,6 +101,7 @@ export async function deriveFor<T extends Prepared>(
 ): Promise<{ prepared: T; verifiers: Verifier[] }> {
   const first = await lookUp()
   if (password === 'none') return { prepared: first, verifiers: [] }
+  if (!password.generated) await assertStrong(password.text, first.policy)
   if (currentTrial()) return { prepared: first, verifiers: blankVerifiers(first.derivation) }
   return queue.run(async ({ waited }) => {
     const prepared = waited ? await lookUp(first) : first

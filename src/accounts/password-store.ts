@@ -1,17 +1,19 @@
 import { sql } from 'kysely'
 import { recordEvent } from '../audit/record.ts'
 import type { Db, Tx } from '../database.ts'
+import type { DomainName } from '../domains/name.ts'
 import { meets, type Precondition } from '../etag.ts'
 import { endSessions } from '../jobs/queue.ts'
 import { problem } from '../problems.ts'
 import type { Subject } from '../subject.ts'
 import type { AccountName } from './name.ts'
+import type { Prepared } from './new-password.ts'
+import { personalWords } from './password-policy.ts'
 import { type AccountRow, domainOf, getAccount, lockAccount } from './store.ts'
 import { mechanismsOf } from './verifier-rows.ts'
-import type { Mechanism, Verifier, VerifierOptions } from './verifiers.ts'
+import type { Mechanism, Verifier } from './verifiers.ts'
 
-export interface PasswordGround {
-  derivation: VerifierOptions
+export interface PasswordGround extends Prepared {
   /** Of its mailbox, else its name. */
   address: string
   /** Tells this account from one that is made anew under the same name. */
@@ -24,6 +26,13 @@ export interface PasswordTarget {
   precondition: Precondition
 }
 
+interface ListAndSettings {
+  listed: Mechanism[]
+  scram_iterations: number
+  password_min_length: number
+  domain: DomainName | null
+}
+
 /** What verifiers the account is to have, by its domain's list, else the server's. It must be the account of `before`. */
 export async function lookUpPasswordGround(
   db: Db,
@@ -33,15 +42,18 @@ export async function lookUpPasswordGround(
   const account = await getAccount(db, name, visible)
   if (before) assertSame(account, before)
   if (!meets(precondition, account.version)) throw problem('precondition-failed')
-  const { rows } = await sql<{ listed: Mechanism[]; scram_iterations: number }>`
-    select coalesce(d.secure_password_mechanisms, s.secure_password_mechanisms) as listed, s.scram_iterations
+  const { rows } = await sql<ListAndSettings>`
+    select coalesce(d.secure_password_mechanisms, s.secure_password_mechanisms) as listed, s.scram_iterations,
+      s.password_min_length, m.domain
     from app.settings as s
       left join app.mailboxes as m on m.name = ${name}
       left join app.domains as d on d.name = m.domain`.execute(db)
-  const { listed, scram_iterations } = rows[0]!
+  const { listed, scram_iterations: scramIterations, password_min_length: minLength, domain } = rows[0]!
   const mechanisms = account.authentication === 'password_file' ? [] : listed
+  const words = personalWords({ ...account, domain })
   return {
-    derivation: { mechanisms, scramIterations: scram_iterations },
+    derivation: { mechanisms, scramIterations },
+    policy: { minLength, words },
     address: account.mailbox ?? name,
     createdAt: account.created_at,
   }

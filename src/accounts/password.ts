@@ -2,6 +2,7 @@ import { randomInt } from 'node:crypto'
 import saslprep from '@mongodb-js/saslprep'
 import { problemAt } from '../problems.ts'
 
+/** The least that `password_min_length` can be. */
 const minCharacters = 8 // NIST SP 800-63B §5.1.1.2
 // Longer texts buy no strength, and every octet costs each derivation. Twice the 64 that NIST asks to allow.
 const maxCharacters = 128
@@ -21,7 +22,8 @@ const notAccepted =
   'Use only characters that every mail program can type: no control, private or newer characters (such as emoji), and no mix of right-to-left with other letters (RFC 4013).'
 
 /**
- * What `deriveVerifiers` takes: the password in NFC. It is never trimmed, cut or otherwise made another one.
+ * What `deriveVerifiers` takes: the password in NFC. It is never trimmed, cut or otherwise made another one. Judges
+ * what needs no look-up; the rest is `assertStrong`'s.
  * Throws `password-too-weak` or `password-not-accepted`, neither of which repeats the password.
  */
 export function parsePassword(text: string, pointer = '/password'): string {
@@ -30,14 +32,16 @@ export function parsePassword(text: string, pointer = '/password'): string {
     const detail = `Send a password of at most ${maxCharacters} characters and ${maxOctets} octets in UTF-8.`
     throw problemAt('password-not-accepted', pointer, detail)
   }
-  const prepared = saslprepForm(text, pointer)
-  const typed = nfcForm(text)
-  // The shorter one: SASLprep drops invisible characters, and it spells ligatures out.
-  if (Math.min(countCharacters(prepared), countCharacters(typed)) < minCharacters) {
-    const detail = `Choose a password of at least ${minCharacters} characters, or send \`generate_password: true\`.`
+  if (lengthOf(text, pointer) < minCharacters) {
+    const detail = `Choose a password of at least ${minCharacters} characters, or of as many as the server's \`password_min_length\` says; or send \`generate_password: true\`.`
     throw problemAt('password-too-weak', pointer, detail)
   }
-  return typed
+  return nfcForm(text)
+}
+
+/** The shorter form counts: SASLprep drops invisible characters, and it spells ligatures out. */
+export function lengthOf(text: string, pointer = '/password'): number {
+  return Math.min(countCharacters(saslprepForm(text, pointer)), countCharacters(nfcForm(text)))
 }
 
 /**

@@ -162,6 +162,24 @@ export const PasswordGenerated = strict(
   },
 )
 
+export const PasswordCheck = strict(
+  {
+    password: Type.String({
+      minLength: 1,
+      maxLength: 128,
+      format: 'password',
+      writeOnly: true,
+      description: 'As the person typed it; compared in its NFC form.',
+    }),
+  },
+  { $id: 'PasswordCheck', examples: [{ password: 'correct horse battery' }] },
+)
+
+export const PasswordChecked = strict(
+  { valid: Type.Boolean({ description: 'Whether it is the password of this account.' }) },
+  { $id: 'PasswordChecked', examples: [{ valid: true }] },
+)
+
 export const accountSchemas = [
   SealingKey,
   Account,
@@ -171,4 +189,6 @@ export const accountSchemas = [
   AccountList,
   PasswordSet,
   PasswordGenerated,
+  PasswordCheck,
+  PasswordChecked,
 ]

@@ -31,8 +31,8 @@ export interface VerifierOptions {
  */
 export const argon2idParameters = { memory: 7168, passes: 5, parallelism: 1 } as const
 
-const saltOctets = 16 // RFC 9106 §3.1, and enough for SCRAM
-const argon2TagOctets = 32
+export const saltOctets = 16 // RFC 9106 §3.1, and enough for SCRAM
+export const argon2TagOctets = 32
 const sha256Octets = 32
 
 // Asynchronous, because each takes tens of milliseconds: libuv's threads do the work, the event loop goes on.

@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Logger, type Runner, run } from 'graphile-worker'
 import pg from 'pg'
+import { sweepPasswordChecks } from '../accounts/password-check-store.ts'
 import type { Db } from '../database.ts'
 import { sweepAnswers } from '../idempotency/store.ts'
 import { sweepCounters } from '../rate-limits/store.ts'
@@ -75,6 +76,7 @@ const crontab = `
 0 * * * * sweep-idempotency-keys ?max=2&queue=sweep-idempotency-keys&jobKey=sweep-idempotency-keys
 30 * * * * sweep-tokens ?max=2&queue=sweep-tokens&jobKey=sweep-tokens
 0 * * * * sweep-rate-counters ?max=2&queue=sweep-rate-counters&jobKey=sweep-rate-counters
+0 * * * * sweep-password-checks ?max=2&queue=sweep-password-checks&jobKey=sweep-password-checks
 `
 
 function start(pgPool: pg.Pool, { db, doveadm, log }: WorkerOptions): Promise<Runner> {
@@ -96,6 +98,7 @@ function start(pgPool: pg.Pool, { db, doveadm, log }: WorkerOptions): Promise<Ru
       'sweep-idempotency-keys': (_payload, { query }) => sweepAnswers(query),
       'sweep-tokens': (_payload, { query }) => sweepTokens(query),
       'sweep-rate-counters': (_payload, { query }) => sweepCounters(query),
+      'sweep-password-checks': (_payload, { query }) => sweepPasswordChecks(query),
     },
   })
 }

@@ -7,6 +7,7 @@ import {
   refusePassword,
   requirePassword,
 } from '../accounts/new-password.ts'
+import { type PasswordPolicy, personalWords } from '../accounts/password-policy.ts'
 import { sealFor } from '../accounts/sealed-password.ts'
 import { mayTouch, requireAllDomains, requireScope } from '../auth.ts'
 import type { Db } from '../database.ts'
@@ -127,6 +128,7 @@ async function withNewAccount(
     return {
       authentication,
       derivation: derivationFor(ground, wish),
+      policy: policyFor(ground, [request.address], request.person),
       limited,
     }
   }
@@ -140,6 +142,16 @@ async function withNewAccount(
 export function derivationFor(ground: Ground, wish: Wish) {
   const mechanisms = authenticationFor(ground, wish) === 'local' ? ground.secure_password_mechanisms : []
   return { mechanisms, scramIterations: ground.scram_iterations }
+}
+
+/** What the password of a new account is held against; `addresses` are all that it may get. */
+export function policyFor(
+  { password_min_length: minLength }: Ground,
+  addresses: readonly Address[],
+  { display_name }: MailboxRequest['person'],
+): PasswordPolicy {
+  const words = personalWords(...addresses.map(({ name, domain }) => ({ name, domain, display_name })))
+  return { minLength, words }
 }
 
 function onAccount(request: MailboxRequest): Attempt {

@@ -9,7 +9,7 @@ import { type ProblemError, problem } from '../problems.ts'
 import type { Subject } from '../subject.ts'
 import type { Address } from './address.ts'
 import { type CandidatesRequest, candidatePointer } from './candidates.ts'
-import { derivationFor, newMailbox, type Provisioning } from './create.ts'
+import { derivationFor, newMailbox, type Provisioning, policyFor } from './create.ts'
 import {
   assertAccountCreatable,
   assertMayLackPassword,
@@ -91,7 +91,7 @@ function takenOnCollision(error: { constraint?: string }): typeof taken {
 function judge(
   grounds: Ground[],
   subject: Subject,
-  { candidates, body, password }: CandidatesRequest,
+  { candidates, body, password, person }: CandidatesRequest,
 ): Field {
   const [first] = grounds
   if (!first || first.domain === null) throw unknownDomain('/domain')
@@ -108,7 +108,8 @@ function judge(
   if (free.length === 0) throw noneFree(collisions)
   assertWithinLimit(first.mailbox_limit, first.mailbox_count ?? 0)
   const derivation = derivationFor(first, wishes[0]!)
-  return { free, authentication, derivation, limited: first.mailbox_limit !== null }
+  const policy = policyFor(first, candidates, person)
+  return { free, authentication, derivation, policy, limited: first.mailbox_limit !== null }
 }
 
 /** Says of each no more than the refusal of that one address would. */

@@ -21,6 +21,7 @@ export interface Ground {
   secure_password_mechanisms: Mechanism[]
   scram_iterations: number
   local_name_max_length: number
+  password_min_length: number
   create_account_default: boolean
   /** Of the mailbox that has the name, in any domain. */
   holder_domain: DomainName | null
@@ -58,7 +59,7 @@ function groundColumns(name: RawBuilder<unknown>, withCount: RawBuilder<unknown>
       ) end as mailbox_count,
       coalesce(d.authentication, s.authentication) as authentication,
       coalesce(d.secure_password_mechanisms, s.secure_password_mechanisms) as secure_password_mechanisms,
-      s.scram_iterations, s.local_name_max_length, s.create_account_default,
+      s.scram_iterations, s.local_name_max_length, s.password_min_length, s.create_account_default,
       m.domain as holder_domain, m.state as holder_state, m.purge_at,
       exists (
         select from app.addresses as x where x.name = ${name} and x.domain = d.name and x.kind = 'alias'

@@ -50,6 +50,11 @@ const settings = {
     maximum: 64,
     description: 'Longest name of `local` accounts made from now on.',
   }),
+  password_min_length: Type.Integer({
+    minimum: 8,
+    maximum: 128,
+    description: 'Fewest characters of passwords that are chosen from now on; generated ones do not count.',
+  }),
   default_quota_bytes: bytes('Quota of mailboxes whose domain has none, in bytes; 0 = unlimited.'),
   deleted_retention_days: Type.Integer({
     minimum: 0,
@@ -108,6 +113,7 @@ export const Server = strict(
         require_secure_password: false,
         scram_iterations: 100_000,
         local_name_max_length: 20,
+        password_min_length: 12,
         default_quota_bytes: 0,
         deleted_retention_days: 30,
         forward_allowed_domains: null,

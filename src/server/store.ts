@@ -20,6 +20,7 @@ const columns = [
   'require_secure_password',
   'scram_iterations',
   'local_name_max_length',
+  'password_min_length',
   'default_quota_bytes',
   'deleted_retention_days',
   'forward_allowed_domains',

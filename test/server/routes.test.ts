@@ -28,6 +28,7 @@ test('begins with the defaults of the document', async () => {
     require_secure_password: false,
     scram_iterations: 100_000,
     local_name_max_length: 20,
+    password_min_length: 12,
     default_quota_bytes: 0,
     deleted_retention_days: 30,
     forward_allowed_domains: null,

@@ -43,6 +43,7 @@ const bodies: Record<string, (target: Target) => object> = {
   setPassword: () => ({ generate_password: true }),
   createAlias: ({ domain, mailbox }) => ({ address: `group@${domain}`, targets: [mailbox] }),
   updateAlias: () => ({ send_as: true }),
+  checkPassword: () => ({ password: 'correct horse battery' }),
   updateServer: () => ({ pop3s_port: 2995 }),
   createToken: ({ account }) => ({ label: `A job for ${account}`, scopes: ['tokens:write'] }),
 }
