@@ -14,6 +14,7 @@ import { auditSchemas } from './audit/schemas.ts'
 import { type AuthOptions, auth } from './auth.ts'
 import { bodies, refuseUnknownBody } from './bodies.ts'
 import type { Db } from './database.ts'
+import { domainList } from './domains/list-routes.ts'
 import { domainRestore } from './domains/restore-routes.ts'
 import { domains } from './domains/routes.ts'
 import { domainSchemas } from './domains/schemas.ts'
@@ -109,6 +110,7 @@ export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
       const derivations = api.chargePasswords(options.derivations)
       await api.register(idempotency, options.auth)
       await api.register(domains, { prefix: '/domains', db })
+      await api.register(domainList, { prefix: '/domains', db })
       await api.register(domainStatistics, { prefix: '/domains', db })
       await api.register(domainRestore, { prefix: '/domains', db })
       await api.register(mailboxes, { prefix: '/mailboxes', db, derivations })

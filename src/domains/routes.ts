@@ -3,33 +3,15 @@ import { mayTouch, requireScope } from '../auth.ts'
 import type { Db } from '../database.ts'
 import { parseIfMatch, setETag } from '../etag.ts'
 import { answerOnce } from '../idempotency/once.ts'
-import { linkNext, parseCursor, toPage } from '../pagination.ts'
 import { problem } from '../problems.ts'
 import { answer, bodyProblemResponses, noContent, problemResponses } from '../responses.ts'
 import { IfMatch, mergePatchTypes, ref } from '../schemas.ts'
 import type { Subject } from '../subject.ts'
+import { createDomain } from './create.ts'
 import { deleteDomain } from './deletion.ts'
-import { createMailboxCounts } from './mailbox-counts.ts'
 import { type DomainName, lookUpDomainName, parseDomainName } from './name.ts'
-import {
-  Domain,
-  DomainCreate,
-  DomainDeleteQuery,
-  DomainList,
-  DomainListQuery,
-  DomainParams,
-  DomainUpdate,
-} from './schemas.ts'
-import {
-  getDomain,
-  insertAliasDomain,
-  insertDomain,
-  listDomains,
-  refuseDomain,
-  toCreatedAnswer,
-  toDomain,
-  updateDomain,
-} from './store.ts'
+import { Domain, DomainCreate, DomainDeleteQuery, DomainParams, DomainUpdate } from './schemas.ts'
+import { getDomain, toCreatedAnswer, toDomain, updateDomain } from './store.ts'
 import { parseDomainValues } from './values.ts'
 
 /** The domain that the path names; one outside the caller's domains answers like one that is not there. */
@@ -43,8 +25,6 @@ export function requested(subject: Subject, text: string): DomainName {
 const aliasOfProblems = ['unknown-domain', 'alias-domain', 'alias-loop', 'alias-limit-reached'] as const
 
 export const domains: FastifyPluginAsyncTypebox<{ db: Db }> = async (app, { db }) => {
-  const mailboxCounts = createMailboxCounts(db)
-
   app.post(
     '',
     {
@@ -74,40 +54,9 @@ export const domains: FastifyPluginAsyncTypebox<{ db: Db }> = async (app, { db }
       const { name, ...values } = request.body
       const parsed = parseDomainValues(request.subject, values)
       const wanted = parseDomainName(name)
-      return answerOnce({ db, request, reply }, toCreatedAnswer, async (writer) => {
-        const { alias_of } = parsed
-        const created = alias_of
-          ? await writer.transaction((tx) => insertAliasDomain(tx, wanted, { ...parsed, alias_of }))
-          : await writer.statement((to) => insertDomain(to, wanted, parsed))
-        return created ?? refuseDomain(db, wanted)
-      })
-    },
-  )
-
-  app.get(
-    '',
-    {
-      schema: {
-        operationId: 'listDomains',
-        tags: ['domains'],
-        summary: 'List domains',
-        description: 'In the order of their names. A limited caller sees its own only.',
-        security: [{ bearer: ['domains:read'] }],
-        querystring: DomainListQuery,
-        response: { 200: answer(DomainList, 'A page.', 'link'), ...problemResponses() },
-      },
-    },
-    async (request, reply) => {
-      const { cursor, ...options } = request.query
-      const after = parseCursor(cursor)?.after
-      const rows = await listDomains(db, request.subject.domains, { ...options, after })
-      const page = toPage(rows, options.limit, (row) => row.name)
-      const counts = await mailboxCounts(page.items.map((row) => row.name))
-      linkNext(request, reply, page.next)
-      return {
-        items: page.items.map((row) => toDomain(row, counts.get(row.name) ?? 0, request.subject)),
-        next: page.next,
-      }
+      return answerOnce({ db, request, reply }, toCreatedAnswer, (writer) =>
+        createDomain(db, { name: wanted, values: parsed, writer }),
+      )
     },
   )
 

@@ -57,18 +57,6 @@ export function toCreatedAnswer(row: DomainRow): Answer<Domain> {
   }
 }
 
-/** A domain that is an alias of another from the start; undefined as in `insertDomain`. */
-export async function insertAliasDomain(
-  tx: Tx,
-  name: DomainName,
-  values: DomainValues & { alias_of: DomainName },
-): Promise<DomainRow | undefined> {
-  await prepareAliasOf(tx, name, values.alias_of)
-  const row = await insertDomain(tx, name, values)
-  if (row) await assertNoLoopsThrough(tx, name)
-  return row
-}
-
 /** undefined where the name is held: `refuseDomain` says by what. */
 export function insertDomain(db: Db, name: DomainName, values: DomainValues): Promise<DomainRow | undefined> {
   return db
