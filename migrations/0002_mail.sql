@@ -88,8 +88,9 @@ create function mail.name_of(local_part text) returns text
   return lower(split_part(local_part, '+', 1) collate "C");
 
 -- Dovecot's password query: always one row, the verifier that fits the mechanism or a decoy; none for a mechanism
--- that is not ours. Who may log in from or until a moment is judged by the clock here, so that no program has to run then. The full address is accepted with every mechanism, the bare name with challenge-response only.
--- Both log in as the full address.
+-- that is not ours. The full address is accepted with every mechanism, the bare name with challenge-response only.
+-- Both log in as the full address. Who may log in from or until a moment is judged by the clock here, so that no
+-- program has to run then.
 create function mail.passdb(login text, mechanism text, service text)
   returns table (
     "user" text,

@@ -28,7 +28,7 @@ export const actions = [
 export type Action = (typeof actions)[number]
 
 /** Members whose change can turn mail, or everybody's tokens, somewhere else: such an event is an alert. */
-const alerting = new Set(['mail_server', 'relay_networks', 'tokens_not_before'])
+const alerting = new Set(['mail_server', 'relay_networks', 'forward_allowed_domains', 'tokens_not_before'])
 
 /** By the members that are something else now. */
 export function levelOf(after: object | null | undefined): 'info' | 'alert' {
