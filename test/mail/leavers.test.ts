@@ -66,8 +66,9 @@ describe('mail of leavers', { skip: cannotServeMail }, () => {
   })
 
   test('comes once to each of two that are sent on to each other, and is never lost', async () => {
-    const one = await createMailbox('one@example.jp', { forward_to: ['two@example.jp'] })
+    const one = await createMailbox('one@example.jp')
     const two = await createMailbox('two@example.jp', { forward_to: ['one@example.jp'] })
+    await change('one@example.jp', { forward_to: ['two@example.jp'] })
     assert.deepEqual(await deliver('one@example.jp', 'mutual', [one, two]), [1, 1])
     assert.deepEqual(await deliver('two+x@example.jp', 'mutual with a detail', [one, two]), [1, 1])
     await change('one@example.jp', { keep_copy: false })
@@ -118,8 +119,8 @@ describe('mail of leavers', { skip: cannotServeMail }, () => {
   })
 
   test('is left to those who take it', async () => {
-    const id = await createMailbox('split@example.jp', { forward_to: ['closed@example.jp'] })
     const closed = await createMailbox('closed@example.jp', { delivery: 'refuse' })
+    const id = await createMailbox('split@example.jp', { forward_to: ['closed@example.jp'] })
     assert.deepEqual(await deliver('split@example.jp', 'kept', [id, closed]), [1, 0])
     await change('split@example.jp', { keep_copy: false })
     assert.deepEqual(await deliver('split@example.jp', 'nowhere else', [id, closed]), [1, 0])

@@ -127,6 +127,7 @@ test('functions that read verifiers belong to a role without login, and nobody b
       'mailbox',
       'offers_cram_md5',
       'passdb',
+      'recipient_access',
       'relay_client',
       'sender_login',
       'userdb',

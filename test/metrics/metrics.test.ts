@@ -174,9 +174,12 @@ test('are there while the database is not, and say so', async () => {
     await db.destroy()
   })
   const client = createClient(await app.listen({ port: 0, host: '127.0.0.1' }), scraper.token)
-  const { value, text } = await scrape(client)
-  assert.equal(value('mailwright_database_up'), 0)
+  assert.ok(app.metrics)
+  const text = await app.metrics.text() // as on the port of their own
+  assert.match(text, /^mailwright_database_up 0$/m)
   assert.doesNotMatch(text, /^mailwright_jobs\{/m)
+  // whether the token is still good nobody can say
+  assert.equal(outcome(await client.get('/metrics')), '503 unavailable')
 })
 
 test('a scrape does not wait for a database that hangs', async () => {
