@@ -8,6 +8,15 @@ export interface Ended {
 }
 
 /**
+ * Whether the client goes before or while its body is read is chance; a body whose end came before anybody read it never
+ * gets an answer from Fastify. Both are the same to whoever reads the log.
+ */
+function refuseHalf(request: FastifyRequest, reply: FastifyReply): FastifyReply {
+  request.problemCode = 'invalid-request'
+  return reply.code(400)
+}
+
+/**
  * Calls `tell` once for each request, when its answer is sent. `onResponse` alone misses the requests whose client goes
  * while they are worked on: these are told when the answer would have been sent, so that its status is known.
  */
@@ -21,6 +30,7 @@ export function onRequestEnd(app: FastifyInstance, tell: (ended: Ended) => void)
   app.addHook('onRequest', async (request, reply) => {
     reply.raw.once('close', () => {
       if (reply.sent && !reply.raw.writableFinished) end(request, reply, true)
+      if (!reply.sent && !request.raw.complete) end(request, refuseHalf(request, reply), true)
     })
   })
   app.addHook('onSend', async (request, reply) => {

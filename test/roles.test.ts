@@ -223,10 +223,12 @@ test('neither role of the service logs in, and neither owns more than the functi
       'mailbox',
       'offers_cram_md5',
       'passdb',
+      'recipient_access',
       'relay_client',
       'sender_login',
       'set_verifiers',
       'userdb',
+      'verifier_for_check',
     ],
   )
 })
