@@ -25,6 +25,7 @@ import { Health, health } from './health.ts'
 import { idempotency } from './idempotency/declaration.ts'
 import { mailboxEnsure } from './mailboxes/ensure-routes.ts'
 import { mailboxList } from './mailboxes/list-routes.ts'
+import { mailboxRename } from './mailboxes/rename-routes.ts'
 import { mailboxRestore } from './mailboxes/restore-routes.ts'
 import { mailboxes } from './mailboxes/routes.ts'
 import { mailboxSchemas } from './mailboxes/schemas.ts'
@@ -117,6 +118,7 @@ export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
       await api.register(mailboxList, { prefix: '/mailboxes', db })
       await api.register(mailboxEnsure, { prefix: '/mailboxes', db, derivations })
       await api.register(mailboxRestore, { prefix: '/mailboxes', db })
+      await api.register(mailboxRename, { prefix: '/mailboxes', db })
       await api.register(aliases, { prefix: '/aliases', db })
       await api.register(aliasList, { prefix: '/aliases', db })
       await api.register(accounts, { prefix: '/accounts', db, derivations })

@@ -221,6 +221,7 @@ test('neither role of the service logs in, and neither owns more than the functi
       'drop_unknown',
       'drop_unlisted_verifiers',
       'mailbox',
+      'move_verifiers',
       'offers_cram_md5',
       'passdb',
       'recipient_access',

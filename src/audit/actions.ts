@@ -19,6 +19,7 @@ export const actions = [
   'mailbox.create',
   'mailbox.delete',
   'mailbox.purge',
+  'mailbox.rename',
   'mailbox.restore',
   'mailbox.update',
   'server.update',

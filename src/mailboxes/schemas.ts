@@ -1,5 +1,6 @@
 import Type, { type Static } from 'typebox'
 import {
+  AllowRoleName,
   Authentication,
   bytes,
   GeneratedPassword,
@@ -143,6 +144,21 @@ export const MailboxUpdate = strict(
 )
 export type MailboxUpdate = Static<typeof MailboxUpdate>
 
+export const MailboxRename = strict(
+  {
+    address: Type.String({ maxLength: 1100, description: 'The new one, as in a create.' }),
+    ...optional({
+      keep_old_as_alias: Type.Boolean({
+        description:
+          'Default true: the old address is an alias of the new one, and its name is held as long as the alias is there.',
+      }),
+      allow_role_name: AllowRoleName,
+    }),
+  },
+  { $id: 'MailboxRename', examples: [{ address: 'hanako.suzuki@example.jp' }] },
+)
+export type MailboxRename = Static<typeof MailboxRename>
+
 export const MailboxList = strict(
   {
     ...listOf(Mailbox, '').properties,
@@ -168,5 +184,6 @@ export const mailboxSchemas = [
   MailboxCreate,
   MailboxEnsure,
   MailboxUpdate,
+  MailboxRename,
   MailboxList,
 ]

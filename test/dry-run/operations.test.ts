@@ -58,6 +58,7 @@ const arrange: Record<string, (target: Target) => Promise<unknown>> = {
     await createMailbox(target)
     await client.delete(`/v1/mailboxes/${target.mailbox}`)
   },
+  renameMailbox: createMailbox,
   createAccount: nothing,
   updateAccount: createAccount,
   deleteAccount: createAccount,

@@ -65,6 +65,9 @@ const arrange: Record<string, (target: Target) => Promise<unknown>> = {
     await client.post('/v1/domains', { name })
     await client.post('/v1/mailboxes', { address: mailbox, generate_password: true })
   },
+  async renameMailbox({ mailbox }) {
+    await client.post('/v1/mailboxes', { address: mailbox, generate_password: true })
+  },
   async restoreMailbox({ mailbox }) {
     await client.post('/v1/mailboxes', { address: mailbox, generate_password: true })
     await client.delete(`/v1/mailboxes/${mailbox}`)

@@ -38,6 +38,7 @@ const bodies: Record<string, (target: Target) => object> = {
   createMailbox: ({ mailbox }) => ({ address: mailbox, generate_password: true }),
   ensureMailbox: () => ({ generate_password: true }),
   updateMailbox: () => ({ locked: true }),
+  renameMailbox: ({ mailbox }) => ({ address: `new-${mailbox}` }),
   createAccount: ({ account }) => ({ name: account, generate_password: true }),
   updateAccount: () => ({ disabled: true }),
   setPassword: () => ({ generate_password: true }),

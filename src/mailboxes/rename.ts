@@ -1,0 +1,118 @@
+import { sql } from 'kysely'
+import { assertNameFits } from '../accounts/name.ts'
+import { lockAliasGraph } from '../aliases/graph.ts'
+import { removeAlias } from '../aliases/store.ts'
+import { recordEvent } from '../audit/record.ts'
+import type { Db, Tx } from '../database.ts'
+import { aliasDomainProblem } from '../domains/alias-domains.ts'
+import { findDomainForUpdate } from '../domains/store.ts'
+import { requireVersion } from '../etag.ts'
+import { endLogins, endSessions } from '../jobs/queue.ts'
+import { problem } from '../problems.ts'
+import type { Subject } from '../subject.ts'
+import type { Address } from './address.ts'
+import { findCollision, type Ground, lookUpGround, unknownDomain } from './ground.ts'
+import { assertRoom } from './insert.ts'
+import { moveMailbox } from './move.ts'
+import { redirectTargets } from './redirect.ts'
+import { getMailbox, lockMailbox, type MailboxTarget } from './store.ts'
+import type { MailboxRow } from './view.ts'
+
+export interface Rename {
+  subject: Subject
+  target: MailboxTarget
+  to: Address
+  /** Whether the old address goes on as an alias of the new one, and nobody gets the name. */
+  keepOld: boolean
+}
+
+const pointer = '/address'
+
+/**
+ * Gives the mailbox another address: both logins and whatever sends to it go along, the mail and the id stay. The graph
+ * of aliases is held first, then the domains in the order of their names, then the mailbox, as everybody does. Rejects
+ * where the name is taken meanwhile: see `isCollision`.
+ */
+export async function renameMailbox(tx: Tx, rename: Rename): Promise<MailboxRow> {
+  const { target, to } = rename
+  await getMailbox(tx, target) // what is not there, or not the caller's, waits for nobody
+  await lockAliasGraph(tx)
+  const { domain } = await getMailbox(tx, target)
+  for (const name of [...new Set([domain, to.domain])].sort()) await findDomainForUpdate(tx, name)
+  // only there: whatever moves it to another domain was done before this one was held
+  const locked = await lockMailbox(tx, { ...target, visible: [domain] })
+  if (!locked) throw problem('mailbox-not-found')
+  requireVersion(target.precondition, locked.version)
+  const before = await getMailbox(tx, target)
+  if (before.address === to.address) return before
+  await makeWay(tx, rename, before)
+  await moveMailbox(tx, before, to, rename.keepOld)
+  await redirectTargets(tx, before.address, to.address)
+  await endSessions(tx, before.address)
+  if (before.login_until) await moveLoginsEnd(tx, before, to)
+  await recordRename(tx, rename, before)
+  return getMailbox(tx, { ...target, key: to })
+}
+
+/** Throws what stands against the new address, as for a create. An alias that an earlier rename left there gives way. */
+async function makeWay(tx: Tx, { subject, to }: Rename, before: MailboxRow): Promise<void> {
+  if (await isOwnOldAddress(tx, to, before)) await removeAlias(tx, to)
+  const ground = await lookUpGround(tx, to)
+  assertDomainFits(ground)
+  const taken = to.name === before.name ? aliasAt(ground, to) : collisionOf(ground, to, subject)
+  if (taken) throw taken
+  if (before.authentication === 'local') assertNameFits(to.name, ground.local_name_max_length, pointer)
+  if (to.domain === before.domain) return
+  const domain = await findDomainForUpdate(tx, to.domain)
+  if (!domain) throw unknownDomain(pointer)
+  await assertRoom(tx, domain)
+}
+
+async function isOwnOldAddress(tx: Tx, { name, domain }: Address, { address, name: own }: MailboxRow) {
+  const { rows } = await sql`
+    select from app.aliases as a join app.addresses as x on x.name = a.name and x.domain = a.domain
+    where a.name = ${name} and a.domain = ${domain} and a.targets = array[${address}::text]
+      and (x.holds_name or a.name = ${own})`.execute(tx)
+  return rows.length > 0
+}
+
+function assertDomainFits({ domain, alias_of }: Ground): void {
+  if (domain === null) throw unknownDomain(pointer)
+  if (alias_of !== null) throw aliasDomainProblem(pointer)
+}
+
+function collisionOf(ground: Ground, address: Address, subject: Subject) {
+  const wish = { address, pointer, createAccount: true, authentication: undefined }
+  return findCollision(ground, wish, subject)
+}
+
+function aliasAt({ alias_here }: Ground, { address }: Address) {
+  return alias_here ? problem('alias-exists', { conflict: { kind: 'alias', address } }) : undefined
+}
+
+/** The job is known by the name of the account. */
+async function moveLoginsEnd(tx: Tx, { name, login_until }: MailboxRow, to: Address): Promise<void> {
+  await endLogins(tx, name, null)
+  await endLogins(tx, to.name, login_until)
+}
+
+/** Once for each of two domains. */
+async function recordRename(tx: Tx, { to, keepOld }: Rename, before: MailboxRow): Promise<void> {
+  const told = { before: { address: before.address }, after: { address: to.address, kept_as_alias: keepOld } }
+  const action = 'mailbox.rename'
+  await recordEvent(tx, { action, object: before.address, domain: before.domain, ...told })
+  if (to.domain === before.domain) return
+  await recordEvent(tx, { action, object: to.address, domain: to.domain, ...told })
+}
+
+/** What stands against the address after a race for it was lost. */
+export async function explainLostRename(db: Db, { subject, to }: Rename): Promise<never> {
+  const ground = await lookUpGround(db, to)
+  assertDomainFits(ground)
+  const taken = collisionOf(ground, to, subject)
+  if (taken) throw taken
+  throw problem('busy', {
+    detail: 'The address was taken and freed again at this moment.',
+    retryAfterSeconds: 1,
+  })
+}
