@@ -105,6 +105,11 @@ describe('live sessions', { skip: cannotServeMail }, () => {
       () => admin.put('/v1/accounts/changed/password', { password: 'ANOTHERPASSWORD' }),
     ],
     ['a deletion', 'deleted@example.jp', (it) => admin.delete(`/v1/mailboxes/${it}`)],
+    [
+      'a new name',
+      'renamed@example.jp',
+      (it) => admin.post(`/v1/mailboxes/${it}/rename`, { address: 'called.otherwise@example.jp' }),
+    ],
     ['a purge', 'purged@example.jp', (it) => admin.delete(`/v1/mailboxes/${it}?purge=true`)],
     [
       'the deletion of the domain',

@@ -174,8 +174,17 @@ export async function eventually<T>(
   }
 }
 
-/** The files of a mailbox's messages, new and seen. */
-export async function readMaildir({ dataDir }: MailServers, id: string): Promise<string[]> {
+/** The files of a mailbox's messages, new and seen. Dovecot may move one while they are read; then they are read again. */
+export async function readMaildir(servers: MailServers, id: string, tries = 5): Promise<string[]> {
+  try {
+    return await readMessages(servers, id)
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT' || tries === 1) throw error
+    return readMaildir(servers, id, tries - 1)
+  }
+}
+
+async function readMessages({ dataDir }: MailServers, id: string): Promise<string[]> {
   const folder = join(dataDir, 'mail', 'mail', id.slice(0, 2), id, 'Maildir')
   const lists = await Promise.all(
     ['new', 'cur'].map(async (name) =>
