@@ -36,7 +36,7 @@ const told = (events: Told[]) =>
 before(async () => {
   api = await service.as()
   await api.patch('/v1/server', { scram_iterations: 4096 })
-  await api.post('/v1/domains', { name: 'example.jp' })
+  for (const name of ['example.jp', 'elsewhere.jp']) await api.post('/v1/domains', { name })
 })
 beforeEach(look)
 
@@ -203,6 +203,32 @@ const writes: [string, () => Promise<Reply>, Told[]][] = [
         { hold: true, forward_to: ['new@example.jp'] },
       ),
     ],
+  ],
+  [
+    'renameMailbox',
+    () => api.post('/v1/mailboxes/bob@example.jp/rename', { address: 'bob@elsewhere.jp' }),
+    ['example.jp', 'elsewhere.jp'].map((domain) =>
+      event(
+        'mailbox.rename',
+        `bob@${domain}`,
+        { address: 'bob@example.jp' },
+        { address: 'bob@elsewhere.jp', kept_as_alias: true },
+        domain,
+      ),
+    ),
+  ],
+  [
+    'renameMailbox back',
+    () => api.post('/v1/mailboxes/bob@elsewhere.jp/rename', { address: 'bob@example.jp' }),
+    ['elsewhere.jp', 'example.jp'].map((domain) =>
+      event(
+        'mailbox.rename',
+        `bob@${domain}`,
+        { address: 'bob@elsewhere.jp' },
+        { address: 'bob@example.jp', kept_as_alias: true },
+        domain,
+      ),
+    ),
   ],
   [
     'createAlias',
