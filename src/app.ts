@@ -62,6 +62,7 @@ export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
   const { db, derivations } = options
   const app = createServer(options.fastify)
   const check = createTokenCheck({ db, databaseUrl: options.databaseUrl, log: app.log })
+  app.addHook('onReady', () => check.ready())
   app.addHook('onClose', () => check.close())
 
   await app.register(openapiDocument, { publicUrl: options.publicUrl })
