@@ -18,7 +18,7 @@ create table app.tokens (
   allowed_ips cidr[],                        -- null: from anywhere
   password_delivery text not null default 'any',
   created_by text not null,                  -- the subject of the caller that made it
-  created_at timestamptz not null,           -- in whole seconds: the iat
+  created_at timestamptz not null,           -- its whole second is the iat
   expires_at timestamptz not null,
   revoked_at timestamptz,                    -- by itself; that of an ancestor counts as well
   last_used_at timestamptz,                  -- a minute late at most
@@ -32,7 +32,7 @@ create table app.tokens (
   constraint tokens_domains_check check (app.are_token_domains(domains)),
   constraint tokens_allowed_ips_check check (cardinality(allowed_ips) > 0),
   constraint tokens_password_delivery_check check (password_delivery in ('any', 'sealed')),
-  constraint tokens_created_at_check check (created_at = date_trunc('second', created_at)),
+  constraint tokens_created_at_check check (created_at = date_trunc('milliseconds', created_at)),
   constraint tokens_expires_at_check check (
     expires_at > created_at and expires_at <= created_at + interval '366 days'
   )
@@ -51,7 +51,7 @@ create view app.token_states as
     cross join app.settings as s
     cross join lateral (
       select least(
-        min(o.revoked_at), case when t.created_at < s.tokens_not_before then s.tokens_not_before end
+        min(o.revoked_at), case when date_trunc('second', t.created_at) < s.tokens_not_before then s.tokens_not_before end
       ) as at
       from app.tokens as o where o.id = t.id or o.id = any (t.ancestors)
     ) as ended;

@@ -80,6 +80,7 @@ export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
   const { db, limits = {} } = options
   const app = createServer(options.fastify)
   const check = createTokenCheck({ db, databaseUrl: options.databaseUrl, log: app.log })
+  app.addHook('onReady', () => check.ready())
   app.addHook('onClose', () => check.close())
   const metrics = createMetrics(options)
 

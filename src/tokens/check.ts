@@ -15,6 +15,8 @@ export interface TokenCheck {
   admitForeign(claims: JWTPayload): Promise<undefined>
   /** What is remembered may be wrong: who changed it here sees that at once, before it is heard. */
   forget(): void
+  /** Until it remembers, or knows that it cannot. */
+  ready(): Promise<void>
   close(): Promise<void>
 }
 
@@ -70,6 +72,7 @@ export function createTokenCheck({ db, databaseUrl, log }: TokenCheckOptions): T
     },
     admitForeign,
     forget,
+    ready: () => listener.started,
     async close() {
       await uses.close()
       await listener.close()

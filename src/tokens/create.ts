@@ -38,8 +38,7 @@ export async function createToken<Made>(
   const expiresAt = parseExpiry(maker, body.expires_at, now)
   if (body.domains) await requireDomains(db, rights.domains)
   const id = randomUUID()
-  const createdAt = new Date(Math.floor(now.getTime() / 1000) * 1000)
-  const token = await keys.signStored({ id, createdAt, expiresAt })
+  const token = await keys.signStored({ id, createdAt: now, expiresAt })
   const domains = [...new Set<string>(rights.domains)] as Rights['domains'] // some may be spelled in two ways
   const values = {
     id,
@@ -47,7 +46,7 @@ export async function createToken<Made>(
     ...rights,
     domains,
     ...origin(maker),
-    created_at: createdAt,
+    created_at: now,
     expires_at: expiresAt,
   }
   const made = await writer.transaction(async (tx) => {

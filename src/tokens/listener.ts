@@ -5,16 +5,22 @@ import pg from 'pg'
 export interface ChangeListener {
   /** Whether everything that was committed until half a second ago has been heard. */
   isCurrent(): Promise<boolean>
+  /** Until it listens for the first time, or cannot. */
+  started: Promise<void>
   close(): Promise<void>
 }
 
 const channel = 'mailwright_tokens' // the triggers of migrations/0008_tokens.sql
 const trustMs = 500
-const answerMs = 2_000 // a connection that is cut off in the middle would else be silent for ever
+const answerMs = 5_000 // a connection that is cut off in the middle would else be silent for ever
 const againMs = 1_000
 
 /** Where there is nothing to listen on, nothing is ever known. */
-export const deaf: ChangeListener = { isCurrent: async () => false, close: async () => {} }
+export const deaf: ChangeListener = {
+  isCurrent: async () => false,
+  started: Promise.resolve(),
+  close: async () => {},
+}
 
 /**
  * `onChange` is called for each change, and whenever some may have been missed: when the connection is made and when
@@ -29,6 +35,7 @@ export function listenForChanges(
   let listening: pg.Client | undefined
   let confirmedAt = 0
   let confirming: Promise<boolean> | undefined
+  const { promise: started, resolve: start } = Promise.withResolvers<void>()
 
   async function listen(client: pg.Client): Promise<void> {
     client.on('notification', onChange)
@@ -38,9 +45,11 @@ export function listenForChanges(
     try {
       await client.connect()
       await client.query(`listen ${channel}`)
+      if (stopping.signal.aborted) return
       onChange()
       confirmedAt = 0
       listening = client
+      start()
       const error = await lost
       throw error ?? new Error('the connection was closed')
     } finally {
@@ -66,6 +75,7 @@ export function listenForChanges(
   const loop = (async () => {
     while (!stopping.signal.aborted) {
       await listen(openClient(databaseUrl)).catch((error: Error) => {
+        start()
         if (!stopping.signal.aborted) onLoss(error.message)
       })
       await sleep(againMs, undefined, { signal: stopping.signal }).catch(() => {})
@@ -73,6 +83,7 @@ export function listenForChanges(
   })()
 
   return {
+    started,
     async isCurrent() {
       if (!listening) return false
       if (performance.now() - confirmedAt < trustMs) return true

@@ -43,11 +43,14 @@ test('a remembered token needs no look-up', async () => {
   const token = await make()
   assert.deepEqual(await use(token), good)
   const blocker = await service.admin.connect()
-  await blocker.query('begin')
-  await blocker.query('lock table app.tokens, app.settings')
-  assert.deepEqual(await use(token), good)
-  await blocker.query('rollback')
-  blocker.release()
+  try {
+    await blocker.query('begin')
+    await blocker.query('lock table app.tokens, app.settings')
+    assert.deepEqual(await use(token), good)
+  } finally {
+    await blocker.query('rollback')
+    blocker.release()
+  }
 })
 
 test('revocation holds at every replica within a second', async () => {
@@ -95,12 +98,15 @@ describe('while changes cannot be heard', () => {
         await sleep(5)
       }
     })()
-    await sleep(20)
-    assert.deepEqual(await use(token), good, 'a good token goes on')
-    await admin.delete(`${path}/${token.id}`)
-    assert.deepEqual(await use(token), bad)
-    killing = false
-    await killer
+    try {
+      await sleep(20)
+      assert.deepEqual(await use(token), good, 'a good token goes on')
+      await admin.delete(`${path}/${token.id}`)
+      assert.deepEqual(await use(token), bad)
+    } finally {
+      killing = false
+      await killer
+    }
     await until(async () => (await count()) === 2)
     const next = await make()
     await assertEndsWithinASecond([next], () => admin.delete(`${path}/${next.id}`))
