@@ -219,6 +219,8 @@ test('drives what takes no password too', async () => {
     ['204', () => api.delete(`/v1/mailboxes/user1@${domain}`)],
     ['200', () => api.get('/v1/mailboxes?state=deleted')],
     ['200', () => api.post(`/v1/mailboxes/user1@${domain}/restore`)],
+    ['200', () => api.post(`/v1/mailboxes/user1@${domain}/rename`, { address: `renamed1@${domain}` })],
+    ['200', () => api.post(`/v1/mailboxes/renamed1@${domain}/rename`, { address: `user1@${domain}` })],
     ['204', () => api.delete(`/v1/mailboxes/user2@${domain}?purge=true&account=delete`)],
     ['200', () => api.get('/v1/accounts')],
     ['200', () => api.get('/v1/accounts/user7')],
