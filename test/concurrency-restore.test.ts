@@ -261,3 +261,15 @@ test('deletions, restores, edits and passwords of the same mailboxes never wait 
     for (const address of addresses) assertOutcomes([await restore(there, mailboxPath(address))], '200')
   }
 })
+
+test('a password and the deletion that takes its account along both want to end the sessions, in one order', async () => {
+  const address = await newMailbox(await newDomain())
+  const replies = await holding('accounts', nameOf(address), async () => {
+    const password = here.put(`/v1/accounts/${nameOf(address)}/password`, { generate_password: true })
+    await untilWaiting(1)
+    const deletion = there.delete(`${mailboxPath(address)}?account=delete`)
+    await untilWaiting(2)
+    return [password, deletion]
+  })
+  assert.deepEqual(replies.map(outcome), ['200', '204'])
+})

@@ -78,7 +78,10 @@ export async function lockMailbox(
 
 export const anyState: MailboxRow['state'][] = ['active', 'deleted']
 
-/** Keeps the row, the name and the mail until `purge_at`. Where it goes along, the account is deleted with it. */
+/**
+ * Keeps the row, the name and the mail until `purge_at`. Where it goes along, the account is deleted with it, and counted
+ * so that this comes before the job: a new password takes the two in this order, and both wait for a job of the same key.
+ */
 export async function deleteMailbox(db: Db, target: MailboxTarget, accountGoes: boolean): Promise<void> {
   const { rows } = await sql`
     with m as (
@@ -95,7 +98,9 @@ export async function deleteMailbox(db: Db, target: MailboxTarget, accountGoes: 
       where a.name = m.name and (${accountGoes} or a.authentication = 'password_file')
       returning a.name
     ), event as (${deletionEvents()})
-    select ${endSessionsJob(sql`m.name || '@' || m.domain`)} from m`.execute(db)
+    select ${endSessionsJob(sql`m.name || '@' || m.domain`)} from m, (select count(*) from a) as gone`.execute(
+    db,
+  )
   if (rows.length === 0) await refuse(db, target, ['active'])
 }
 
