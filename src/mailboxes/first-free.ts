@@ -6,6 +6,7 @@ import type { Authentication } from '../database.ts'
 import { aliasDomainProblem } from '../domains/alias-domains.ts'
 import type { Writer } from '../idempotency/once.ts'
 import { type ProblemError, problem } from '../problems.ts'
+import { noteTakenNames } from '../rate-limits/name-taken.ts'
 import type { Subject } from '../subject.ts'
 import type { Address } from './address.ts'
 import { type CandidatesRequest, candidatePointer } from './candidates.ts'
@@ -75,7 +76,9 @@ async function takeFirst<Made>(
     const mailbox = newMailbox({ ...request, address }, account)
     const sealed = await sealFor(request.password, address.address)
     const made = await writeMailbox(writer, { mailbox, limited, sealed }).catch(takenOnCollision)
-    if (made !== taken) return made
+    if (made === taken) continue
+    noteTakenNames(request.candidates.indexOf(address)) // the answer tells that those before it are somebody's
+    return made
   }
   return undefined
 }

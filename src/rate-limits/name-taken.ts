@@ -2,9 +2,10 @@ import type { FastifyInstance, FastifyReply, FastifyRequest, FastifySchema } fro
 import fp from 'fastify-plugin'
 import type { Db } from '../database.ts'
 import { ProblemError } from '../problems.ts'
+import { currentRequest } from '../request-context.ts'
 import { logSecurityEvent } from '../security-events.ts'
 import { type Balance, ownerOf, showBalance, tooMany } from './refusal.ts'
-import { countNameTaken } from './store.ts'
+import { countNamesTaken } from './store.ts'
 
 interface Options {
   db: Db
@@ -12,6 +13,19 @@ interface Options {
 }
 
 const name = 'name-taken'
+
+declare module 'fastify' {
+  interface FastifyRequest {
+    /** How many taken names an answer tells of that is no refusal for them. */
+    takenNames: number
+  }
+}
+
+/** For operations that pass over taken names and succeed: their answer tells of them as a refusal would. */
+export function noteTakenNames(count: number): void {
+  const request = currentRequest()
+  if (request) request.takenNames += count
+}
 
 /**
  * Whether a name is free is the one thing that a caller can learn about the domains of others, so it learns it only so
@@ -23,29 +37,41 @@ export const nameTakenBudget = fp(
   async (app: FastifyInstance, { db, limit }: Options) => {
     const blockedUntil = new Map<string, number>()
 
+    /** What is left after so many taken names more, and whether they were too many. */
+    const spend = async (request: FastifyRequest, names: number): Promise<Balance & { over: boolean }> => {
+      const { count, seconds } = await countNamesTaken(db, request.subject, names)
+      const over = count > limit
+      if (over) block(blockedUntil, ownerOf(request.subject), seconds)
+      if (over && count - names <= limit)
+        logSecurityEvent(request, 'names-probed', 'a caller tried many names that are taken')
+      return { ...balanceAfter(limit, { count, seconds }), over }
+    }
+
+    app.decorateRequest('takenNames', 0)
     app.addHook('preHandler', async (request, reply) => {
-      if (request.is404 || request.subject.domains === '*' || !tellsOfNames(request.routeOptions.schema))
-        return
+      if (request.is404 || !isLimited(request) || !tellsOfNames(request.routeOptions.schema)) return
       const seconds = secondsUntil(blockedUntil.get(ownerOf(request.subject)))
       if (seconds > 0) throw refuse(request, reply, balanceAfter(limit, { count: limit + 1, seconds }))
     })
-
     app.setErrorHandler(async (error, request, reply) => {
-      const { subject } = request
-      if (!isNameTaken(error) || !subject || subject.domains === '*') throw error
-      const used = await countNameTaken(db, subject)
-      const balance = balanceAfter(limit, used)
-      if (used.count === limit + 1)
-        logSecurityEvent(request, 'names-probed', 'a caller tried many names that are taken')
-      if (used.count > limit) block(blockedUntil, ownerOf(subject), used.seconds)
-      throw used.count > limit ? refuse(request, reply, balance) : error
+      if (!isNameTaken(error) || !isLimited(request)) throw error
+      const { over, ...balance } = await spend(request, error.errors?.length || 1)
+      throw over ? refuse(request, reply, balance) : error
+    })
+    // What is done is done and is answered; the next request is refused.
+    app.addHook('onSend', async (request) => {
+      if (request.takenNames > 0 && isLimited(request)) await spend(request, request.takenNames)
     })
   },
   { name: 'name-taken-budget', dependencies: ['auth', 'budgets'], fastify: '5.x' },
 )
 
-function isNameTaken(error: unknown): boolean {
-  return error instanceof ProblemError && error.code === 'name-taken'
+function isLimited({ subject }: FastifyRequest): boolean {
+  return subject !== undefined && subject.domains !== '*'
+}
+
+function isNameTaken(error: unknown): error is ProblemError {
+  return error instanceof ProblemError && error.code === name
 }
 
 /** Whether the operation declares that it may answer `name-taken`. */

@@ -5,16 +5,17 @@ import type { Subject } from '../subject.ts'
 
 const span = sql.raw(`interval '1 minute'`)
 
-/** Counts one more, in this minute of the caller's: which one it was, and the seconds until a new minute begins. */
-export async function countNameTaken(
+/** Counts so many more in this minute of the caller's: the sum, and the seconds until a new minute begins. */
+export async function countNamesTaken(
   db: Db,
   { issuer, id }: Subject,
+  names: number,
 ): Promise<{ count: number; seconds: number }> {
   const { rows } = await sql<{ count: number; seconds: number }>`
     insert into app.rate_counters as c (kind, issuer, subject, count, started_at)
-    values ('name-taken', ${issuer}, ${id}, 1, now())
+    values ('name-taken', ${issuer}, ${id}, ${names}::integer, now())
     on conflict on constraint rate_counters_pkey do update set
-      count = case when c.started_at + ${span} > now() then c.count + 1 else 1 end,
+      count = case when c.started_at + ${span} > now() then c.count else 0 end + excluded.count,
       started_at = case when c.started_at + ${span} > now() then c.started_at else now() end
     returning count, greatest(1, ceil(extract(epoch from started_at + ${span} - now())))::integer as seconds`.execute(
     db,

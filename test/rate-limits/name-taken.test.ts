@@ -124,3 +124,17 @@ test('a burst of conflicts is a security event, told once, also of a caller with
   for (let i = 0; i < 5; i++) await client.post('/v1/domains', { name: 'own.jp' })
   assert.deepEqual(eventsOf('looping'), ['conflict-burst'])
 })
+
+test('the candidates that a create passes over count, each of them, tried or done', async () => {
+  const client = await reseller('chooser')
+  const choose = (name: string, query = '') =>
+    client.post(`/v1/mailboxes${query}`, {
+      domain: 'own.jp',
+      name_candidates: ['taken', 'mine', name],
+      no_password: true,
+    })
+  for (let i = 0; i < 3; i++) assert.equal(outcome(await choose('chosen', '?dry_run=true')), '201')
+  for (let i = 0; i < 2; i++) assert.equal(outcome(await choose(`chosen${i}`)), '201')
+  assert.equal(outcome(await choose('none')), '201', 'the tenth is told, and with it two more')
+  assert.equal(outcome(await choose('another')), '429 too-many-requests')
+})
