@@ -109,7 +109,7 @@ test('nobody who has the address next gets mail of the old ones: a purge takes t
   await api.post('/v1/aliases', { address: `amis@${school}`, targets: [now] })
   await api.delete(`/v1/mailboxes/${now}`)
   assert.deepEqual((await api.get(`/v1/aliases/${first}`)).body.broken_targets, [now], 'while it is deleted')
-  assert.equal(outcome(await api.delete(`/v1/mailboxes/${now}?purge=true`)), '204')
+  assert.equal(outcome(await api.delete(`/v1/mailboxes/${now}?purge=true&account=delete`)), '204')
   for (const alias of [first, second]) assert.equal(await aliasAt(alias), '404 alias-not-found')
   assert.equal(await aliasAt(`amis@${school}`), '200', 'what somebody made stays')
   const { body } = await api.get(`/v1/audit-events?action=alias.delete&object=${first}`)
@@ -124,7 +124,7 @@ test('so does the purge of a whole domain', async () => {
   const old = await create(`ken@${school}`)
   const inside = await rename(old, 'ken.abe@brief.jp')
   const now = await rename(inside, 'ken.ito@brief.jp')
-  const path = '/v1/domains/brief.jp?mailboxes=delete&expect=1&purge=true'
+  const path = '/v1/domains/brief.jp?mailboxes=delete&expect=1&purge=true&accounts=delete'
   assert.equal(outcome(await api.delete(path)), '204')
   assert.equal(await aliasAt(old), '404 alias-not-found')
   await api.post('/v1/domains', { name: 'brief.jp' })
@@ -134,8 +134,9 @@ test('so does the purge of a whole domain', async () => {
 
 test('a password-file mailbox is renamed too, and leaves a name that is held', async () => {
   await api.patch('/v1/server', { secure_password_mechanisms: ['SCRAM-SHA-256'] })
-  const old = await create(`file@${school}`, { account: { authentication: 'password_file' } })
+  const old = await create(`file@${school}`, { authentication: 'password_file' })
   const now = await rename(old, `file.with-a-long-name-of-more@${school}`)
-  assert.equal((await api.get(`/v1/mailboxes/${now}`)).body.account.authentication, 'password_file')
+  const account = await api.get(`/v1/accounts/${now.split('@')[0]}`)
+  assert.deepEqual([account.body.authentication, account.body.mailbox], ['password_file', now])
   assert.equal(outcome(await api.post('/v1/accounts', { name: 'file', no_password: true })), '409 name-taken')
 })

@@ -104,6 +104,24 @@ test('a password that is set meanwhile is the one that the mailbox has afterward
   }
 })
 
+test('a change of the account that was first is not lost', async () => {
+  const domain = await newDomain()
+  for (let round = 0; round < 4; round++) {
+    const address = await newMailbox(domain)
+    const name = address.split('@')[0]!
+    const to = newName()
+    const replies = await holding('accounts', name, async () => {
+      const patched = there.patch(`/v1/accounts/${name}`, { disabled: true })
+      await untilWaiting(1)
+      const moved = rename(here, address, `${to}@${domain}`)
+      await untilWaiting(2)
+      return [patched, moved]
+    })
+    assert.deepEqual(replies.map(outcome), ['200', '200'])
+    assert.equal(await count('accounts', 'name = $1 and disabled', to), 1)
+  }
+})
+
 test('the deletion of a domain that has what names the mailbox does not meet it in a deadlock', async () => {
   const own = await newDomain()
   for (let round = 0; round < 10; round++) {
