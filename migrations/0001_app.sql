@@ -197,6 +197,7 @@ create table app.mailboxes (
 );
 create index mailboxes_domain_idx on app.mailboxes (domain, name) where state = 'active';
 create index mailboxes_deleted_idx on app.mailboxes (domain, name) where state = 'deleted';
+create index mailboxes_forward_to_idx on app.mailboxes using gin (forward_to) where forward_to <> '{}';
 create index mailboxes_locked_idx on app.mailboxes (name) where locked;
 create index mailboxes_updated_at_idx on app.mailboxes (updated_at);
 create index mailboxes_hold_idx on app.mailboxes (domain, name) where hold;

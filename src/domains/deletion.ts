@@ -4,6 +4,7 @@ import { allowLongStatements, type Tx } from '../database.ts'
 import { type Precondition, requireVersion } from '../etag.ts'
 import { endSessions, removeMailJobs } from '../jobs/queue.ts'
 import { deletionEvents, purgeEvents } from '../mailboxes/events.ts'
+import { keptAliasesGo } from '../mailboxes/kept-aliases.ts'
 import { problem, problemAt } from '../problems.ts'
 import { assertNoAliasDomains } from './alias-domains.ts'
 import type { DomainName } from './name.ts'
@@ -129,7 +130,7 @@ async function purgeDomain(tx: Tx, domain: DomainRow, accountsGo: boolean): Prom
       delete from app.accounts as a using m
       where a.name = m.name and (${accountsGo} or a.state = 'deleted' or a.authentication = 'password_file')
       returning a.name, a.authentication, a.display_name, a.external_id
-    ), event as (${purgeEvents()})
+    ), ${keptAliasesGo(sql`x.domain <> m.domain`)}, event as (${purgeEvents()})
     select ${removeMailJobs(sql`m.id`, sql`m.name || '@' || m.domain`)}, (select count(*) from a) as accounts
     from m`.execute(tx)
   await tx.deleteFrom('domains').where('name', '=', name).execute()

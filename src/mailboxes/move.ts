@@ -13,7 +13,7 @@ export async function moveMailbox(tx: Tx, before: MailboxRow, to: Address, keepO
   else
     await sql`
     delete from app.addresses where name = ${before.name} and domain = ${before.domain}`.execute(tx)
-  if (to.name !== before.name) await moveAccount(tx, before, to, keepOld)
+  // the address before the account, as a create writes them: two that race for a name wait for one another in one place
   await sql`
     with x as (
       insert into app.addresses (name, domain, kind, holds_name) values (${to.name}, ${to.domain}, 'mailbox', true)
@@ -23,6 +23,7 @@ export async function moveMailbox(tx: Tx, before: MailboxRow, to: Address, keepO
       'name', ${to.name}::text, 'domain', ${to.domain}::text, 'version', gen_random_uuid(), 'updated_at', now()))).*`.execute(
     tx,
   )
+  if (to.name !== before.name) await moveAccount(tx, before, to, keepOld)
   await moveVerifiers(tx, before, to)
   await moveUsage(tx, before.address, to.address)
 }
@@ -55,8 +56,7 @@ async function moveAccount(tx: Tx, { name }: MailboxRow, to: Address, keepOld: b
   await sql`delete from app.accounts where name = ${name}`.execute(tx)
   if (!keepOld) return
   await sql`
-    insert into app.accounts (name, state, authentication)
-    select ${name}, 'held', a.authentication from app.accounts as a where a.name = ${to.name}`.execute(tx)
+    insert into app.accounts (name, state, authentication) values (${name}, 'held', 'local')`.execute(tx)
 }
 
 /** Of mechanisms that the new domain does not list nothing is left. */

@@ -1,26 +1,36 @@
 import { type RawBuilder, sql } from 'kysely'
+import type { Action } from '../audit/actions.ts'
 import { insertEvents } from '../audit/record.ts'
 import type { Tx } from '../database.ts'
+import type { Redirection } from './old-addresses.ts'
 
 /** Each address once, the new one in the place of the old one where it is not there yet. */
-function redirected(list: RawBuilder<unknown>, from: string, to: string): RawBuilder<unknown> {
+function redirected(list: RawBuilder<unknown>, { from, to }: Redirection): RawBuilder<unknown> {
   return sql`case when ${to}::text = any (${list})
     then array_remove(${list}, ${from}::text) else array_replace(${list}, ${from}::text, ${to}::text) end`
 }
 
 /**
  * Whatever sends to the old address sends to the new one, in whose domain it may be: so no chain grows with each rename,
- * and no mail is lost where the old address is given up. The graph of aliases is held.
+ * and no mail is lost where the old address is given up. The graph of aliases is held, and so are the domains.
  */
-export async function redirectTargets(tx: Tx, from: string, to: string): Promise<void> {
-  const lists = (names: string[]) =>
-    sql.join(names.map((name) => sql`${sql.ref(name)} = ${redirected(sql.ref(name), from, to)}`))
+export async function redirectTargets(tx: Tx, redirection: Redirection): Promise<void> {
+  await redirectAliases(tx, redirection)
+  await redirectForwarding(tx, redirection)
+  await redirectPostmaster(tx, redirection, 'domains')
+  await redirectPostmaster(tx, redirection, 'settings')
+}
+
+async function redirectAliases(tx: Tx, redirection: Redirection): Promise<void> {
+  const named = sql`a.targets @> array[${redirection.from}::text]`
   await sql`
     with b as (
-      select a.name, a.domain, a.targets from app.aliases as a where a.targets @> array[${from}::text] for update
+      select a.name, a.domain, a.targets from app.aliases as a where ${named} for update
     ), a as (
-      update app.aliases as a set ${lists(['targets', 'forwarded'])}, version = gen_random_uuid(), updated_at = now()
-      where a.targets @> array[${from}::text]
+      update app.aliases as a
+      set targets = ${redirected(sql`targets`, redirection)}, forwarded = ${redirected(sql`forwarded`, redirection)},
+        version = gen_random_uuid(), updated_at = now()
+      where ${named}
       returning a.name, a.domain, a.targets
     )
     ${insertEvents({
@@ -31,12 +41,18 @@ export async function redirectTargets(tx: Tx, from: string, to: string): Promise
       after: sql`jsonb_build_object('targets', a.targets)`,
       from: sql`a join b on b.name = a.name and b.domain = a.domain`,
     })}`.execute(tx)
+}
+
+async function redirectForwarding(tx: Tx, redirection: Redirection): Promise<void> {
+  const named = sql`m.forward_to @> array[${redirection.from}::text] and m.forward_to <> '{}'`
   await sql`
     with b as (
-      select m.name, m.forward_to from app.mailboxes as m where m.forward_to @> array[${from}::text] for update
+      select m.name, m.forward_to from app.mailboxes as m where ${named} for update
     ), m as (
-      update app.mailboxes as m set ${lists(['forward_to', 'forwarded'])}, version = gen_random_uuid(), updated_at = now()
-      where m.forward_to @> array[${from}::text]
+      update app.mailboxes as m
+      set forward_to = ${redirected(sql`forward_to`, redirection)},
+        forwarded = ${redirected(sql`forwarded`, redirection)}, version = gen_random_uuid(), updated_at = now()
+      where ${named}
       returning m.name, m.domain, m.forward_to
     )
     ${insertEvents({
@@ -47,10 +63,30 @@ export async function redirectTargets(tx: Tx, from: string, to: string): Promise
       after: sql`jsonb_build_object('forward_to', m.forward_to)`,
       from: sql`m join b on b.name = m.name`,
     })}`.execute(tx)
+}
+
+const postmasters = {
+  domains: { action: 'domain.update', object: sql`p.name`, domain: sql`p.name`, returning: sql`p.name` },
+  settings: { action: 'server.update', object: sql`''`, domain: null, returning: sql`1` },
+} as const satisfies Record<string, { action: Action } & Record<string, unknown>>
+
+async function redirectPostmaster(
+  tx: Tx,
+  { from, to }: Redirection,
+  table: keyof typeof postmasters,
+): Promise<void> {
+  const { returning, ...event } = postmasters[table]
   await sql`
-    update app.domains set postmaster_address = ${to}, version = gen_random_uuid(), updated_at = now()
-    where postmaster_address = ${from}`.execute(tx)
-  await sql`
-    update app.settings set postmaster_address = ${to}, version = gen_random_uuid(), updated_at = now()
-    where postmaster_address = ${from}`.execute(tx)
+    with p as (
+      update ${sql.table(`app.${table}`)} as p
+      set postmaster_address = ${to}, version = gen_random_uuid(), updated_at = now()
+      where p.postmaster_address = ${from}
+      returning ${returning}
+    )
+    ${insertEvents({
+      ...event,
+      before: sql`jsonb_build_object('postmaster_address', ${from}::text)`,
+      after: sql`jsonb_build_object('postmaster_address', ${to}::text)`,
+      from: sql`p`,
+    })}`.execute(tx)
 }

@@ -1,5 +1,5 @@
 import { sql } from 'kysely'
-import { assertNameFits } from '../accounts/name.ts'
+import { type AccountName, assertNameFits } from '../accounts/name.ts'
 import { lockAliasGraph } from '../aliases/graph.ts'
 import { removeAlias } from '../aliases/store.ts'
 import { recordEvent } from '../audit/record.ts'
@@ -14,6 +14,7 @@ import type { Address } from './address.ts'
 import { findCollision, type Ground, lookUpGround, unknownDomain } from './ground.ts'
 import { assertRoom } from './insert.ts'
 import { moveMailbox } from './move.ts'
+import { findOldAddresses, lockDomainsAround } from './old-addresses.ts'
 import { redirectTargets } from './redirect.ts'
 import { getMailbox, lockMailbox, type MailboxTarget } from './store.ts'
 import type { MailboxRow } from './view.ts'
@@ -37,26 +38,39 @@ export async function renameMailbox(tx: Tx, rename: Rename): Promise<MailboxRow>
   const { target, to } = rename
   await getMailbox(tx, target) // what is not there, or not the caller's, waits for nobody
   await lockAliasGraph(tx)
-  const { domain } = await getMailbox(tx, target)
-  for (const name of [...new Set([domain, to.domain])].sort()) await findDomainForUpdate(tx, name)
+  const { name, domain } = await getMailbox(tx, target)
+  const redirections = await findOldAddresses(tx, { name, domain }, to, rename.keepOld)
+  await lockDomainsAround(tx, [domain, to.domain], redirections)
   // only there: whatever moves it to another domain was done before this one was held
   const locked = await lockMailbox(tx, { ...target, visible: [domain] })
   if (!locked) throw problem('mailbox-not-found')
   requireVersion(target.precondition, locked.version)
+  await lockAccountOf(tx, locked.name)
   const before = await getMailbox(tx, target)
   if (before.address === to.address) return before
   await makeWay(tx, rename, before)
   await moveMailbox(tx, before, to, rename.keepOld)
-  await redirectTargets(tx, before.address, to.address)
+  for (const one of redirections) await redirectTargets(tx, one)
   await endSessions(tx, before.address)
   if (before.login_until) await moveLoginsEnd(tx, before, to)
   await recordRename(tx, rename, before)
   return getMailbox(tx, { ...target, key: to })
 }
 
+/** So that no new password or end of the logins comes between what is read of it and what is written. */
+async function lockAccountOf(tx: Tx, name: string): Promise<void> {
+  await tx
+    .selectFrom('accounts')
+    .select('name')
+    .where('name', '=', name as AccountName)
+    .forUpdate()
+    .execute()
+}
+
 /** Throws what stands against the new address, as for a create. An alias that an earlier rename left there gives way. */
 async function makeWay(tx: Tx, { subject, to }: Rename, before: MailboxRow): Promise<void> {
   if (await isOwnOldAddress(tx, to, before)) await removeAlias(tx, to)
+  await releaseOwnName(tx, to, before)
   const ground = await lookUpGround(tx, to)
   assertDomainFits(ground)
   const taken = to.name === before.name ? aliasAt(ground, to) : collisionOf(ground, to, subject)
@@ -74,6 +88,19 @@ async function isOwnOldAddress(tx: Tx, { name, domain }: Address, { address, nam
     where a.name = ${name} and a.domain = ${domain} and a.targets = array[${address}::text]
       and (x.holds_name or a.name = ${own})`.execute(tx)
   return rows.length > 0
+}
+
+/** The name that an earlier rename left in another domain: the alias stays, and the mailbox has its name back. */
+async function releaseOwnName(tx: Tx, { name }: Address, { address }: MailboxRow): Promise<void> {
+  await sql`
+    with x as (
+      update app.addresses as x set holds_name = false
+      from app.aliases as a
+      where x.name = ${name} and x.kind = 'alias' and x.holds_name and a.name = x.name and a.domain = x.domain
+        and a.targets = array[${address}::text]
+      returning x.name
+    )
+    delete from app.accounts as h using x where h.name = x.name and h.state = 'held'`.execute(tx)
 }
 
 function assertDomainFits({ domain, alias_of }: Ground): void {

@@ -9,6 +9,7 @@ import { problem } from '../problems.ts'
 import type { Subject } from '../subject.ts'
 import { isMailboxId, lookUpAddress } from './address.ts'
 import { deletionEvents, purgeEvents } from './events.ts'
+import { keptAliasesGo } from './kept-aliases.ts'
 import { type MailboxRow, viewColumns, viewJoins } from './view.ts'
 
 /** What the path names: an id, or an address. */
@@ -127,7 +128,7 @@ export async function purgeMailbox(tx: Tx, target: MailboxTarget, accountGoes: b
       delete from app.accounts as a using m
       where a.name = m.name and (${accountGoes} or a.state = 'deleted' or a.authentication = 'password_file')
       returning a.name, a.authentication, a.display_name, a.external_id
-    ), event as (${purgeEvents()})
+    ), ${keptAliasesGo()}, event as (${purgeEvents()})
     select ${removeMailJobs(sql`m.id`, sql`m.name || '@' || m.domain`)} from m`.execute(tx)
   if (rows.length === 0) await refuse(tx, target, anyState)
   if (deletedDomain !== undefined) await removeEmptyDomain(tx, deletedDomain)

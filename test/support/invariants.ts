@@ -30,6 +30,11 @@ const violations = {
   'a password_file account without a mailbox': `
     select a.name from app.accounts as a
     where a.authentication = 'password_file' and not exists (select from app.mailboxes as m where m.name = a.name)`,
+  'a held name without the alias that holds it, or the reverse': `
+    select coalesce(a.name, x.name) as name
+    from (select name from app.accounts where state = 'held') as a
+      full join (select name from app.addresses where kind = 'alias' and holds_name) as x on x.name = a.name
+    where a.name is null or x.name is null`,
   'a verifier without an account': `
     select name from app.verifiers as v where not exists (select from app.accounts as a where a.name = v.name)`,
   'an account whose mechanisms are not those of its verifiers': `
