@@ -346,6 +346,24 @@ test('what changes with its domain has an event of its own, and the domain tells
   }
 })
 
+test('a whole domain of thousands is told in seconds, also where Postgres expects a handful', async () => {
+  await api.post('/v1/domains', { name: 'thousands.jp' })
+  await service.admin.query(`
+    with n as (select 'thousands' || i as name from generate_series(1, 20000) as i),
+      a as (insert into app.accounts (name, authentication) select name, 'local' from n),
+      x as (
+        insert into app.addresses (name, domain, kind, holds_name) select name, 'thousands.jp', 'mailbox', true from n
+      )
+    insert into app.mailboxes (name, domain) select name, 'thousands.jp' from n`)
+  await service.admin.query('analyze app.mailboxes, app.accounts') // now it knows of no deleted one
+  const began = performance.now()
+  await api.delete('/v1/domains/thousands.jp?mailboxes=delete&expect=20000&accounts=delete')
+  assert.equal((await api.post('/v1/domains/thousands.jp/restore')).status, 200)
+  const seconds = (performance.now() - began) / 1000
+  assert.ok(seconds < 12, `it took ${seconds} s`) // each with each: thirty and more
+  assert.equal((await newEvents()).filter(({ action }) => action.startsWith('mailbox.')).length, 40_000)
+})
+
 test("what is purged by the clock is nobody's doing, nor is the end of its domain", async () => {
   await api.post('/v1/domains', { name: 'late.jp' })
   await api.post('/v1/mailboxes', { address: 'late@late.jp', ...secret })
