@@ -170,7 +170,7 @@ export const mailboxes: FastifyPluginAsyncTypebox<Provisioning> = async (app, pr
         tags: ['mailboxes'],
         summary: 'Delete a mailbox',
         description:
-          'Nobody can log in and mail is refused from now on; the mail and the name are kept until `purge_at` (`deleted_retention_days`), and so long it can be restored. `purge=true` removes it for good. One on hold is not purged, neither so nor when its time is over, until the hold is lifted.',
+          'Nobody can log in and mail is refused from now on; the mail and the name are kept until `purge_at` (`deleted_retention_days`), and so long it can be restored. `purge=true` removes it for good, with the old addresses that renames left to it. One on hold is not purged, neither so nor when its time is over, until the hold is lifted.',
         security: [{ bearer: ['mailboxes:write'] }],
         params: MailboxParams,
         headers: IfMatch,
