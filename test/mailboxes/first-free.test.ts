@@ -27,7 +27,7 @@ await admin.delete('/v1/mailboxes/gone-foreign@c.jp')
 await admin.post('/v1/accounts', { name: 'account', ...generated })
 await service.admin.query(
   `insert into app.accounts (name, state, authentication) values ('held', 'held', 'local');
-   insert into app.addresses (name, domain, kind, holds_name) values ('alias', 'a.jp', 'alias', false)`,
+   insert into app.addresses (name, domain, kind, holds_name) values ('alias', 'a.jp', 'alias', false), ('held', 'c.jp', 'alias', true)`,
 )
 const notFree = ['here', 'other', 'foreign', 'gone', 'gone-foreign', 'account', 'held', 'alias']
 
