@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto'
 import { readdir, readFile } from 'node:fs/promises'
 import { Kysely, PostgresDialect, sql } from 'kysely'
 import { type Migration, Migrator } from 'kysely/migration'
@@ -22,6 +23,7 @@ export async function migrate({ ownerUrl, service }: MigrationTarget): Promise<s
   return withClient(ownerUrl, async (client) => {
     await requireServer(client)
     await client.query('select pg_advisory_lock($1)', [migrationLock]) // let go when the connection ends
+    await requireSameHistory(client)
     await prepareRoles(client, service ?? { role: client.user ?? '' })
     const done = await runMigrations(ownerUrl)
     await migrateJobs(ownerUrl)
@@ -38,6 +40,7 @@ async function runMigrations(url: string): Promise<string[]> {
     const { error, results } = await migrator(db).migrateToLatest()
     if (error) throw error
     await grantHistory(db)
+    await noteHistory(db)
     return (results ?? []).map((result) => result.migrationName)
   } finally {
     await db.destroy()
@@ -57,8 +60,10 @@ export function schemaIsCurrent(url: string): Promise<boolean> {
       `select from pg_tables where schemaname = 'app' and tablename = 'migrations'`,
     )
     if (rows.length === 0) return false
-    const done = await client.query<{ name: string }>('select name from app.migrations')
-    return missing(done.rows, await readMigrations()).length === 0
+    const { done, madeBy } = await readHistory(client)
+    if (madeBy === null) return false // somebody is at it, or did it without a note: `migrate` finds out
+    assertSame(madeBy, await digest(done.map(({ name }) => name)))
+    return missing(done, await readMigrations()).length === 0
   })
 }
 
@@ -93,6 +98,47 @@ function fromFile(file: string): Migration {
 /** The service reads the history to learn whether its schema is current (/readyz). */
 async function grantHistory(db: Kysely<unknown>): Promise<void> {
   await sql`grant select on app.migrations to ${sql.id(serviceRole)}`.execute(db)
+}
+
+/** What the migrations of these names say. */
+async function digest(names: readonly string[]): Promise<string> {
+  const hash = createHash('sha256')
+  for (const name of [...names].sort()) {
+    const file = new URL(`${name}.sql`, folder)
+    hash.update(await readFile(file).catch(() => `there is no ${name}`))
+  }
+  return hash.digest('hex')
+}
+
+/** A comment on their table, so that a database which was made by others is known as such. */
+async function noteHistory(db: Kysely<unknown>): Promise<void> {
+  const { rows } = await sql<{ name: string }>`select name from app.migrations`.execute(db)
+  const text = await digest(rows.map(({ name }) => name))
+  await sql`comment on table app.migrations is ${sql.lit(text)}`.execute(db)
+}
+
+/** Until there is a release the migrations themselves are changed. */
+async function requireSameHistory(client: pg.Client): Promise<void> {
+  const table = await client.query(`select to_regclass('app.migrations') as name`)
+  if (table.rows[0].name === null) return
+  const { done, madeBy } = await readHistory(client)
+  if (done.length > 0) assertSame(madeBy, await digest(done.map(({ name }) => name)))
+}
+
+async function readHistory(client: pg.Client) {
+  const { rows: done } = await client.query<{ name: string }>('select name from app.migrations')
+  const { rows } = await client.query<{ made_by: string | null }>(
+    `select obj_description('app.migrations'::regclass) as made_by`,
+  )
+  return { done, madeBy: rows[0]!.made_by }
+}
+
+function assertSame(madeBy: string | null, ours: string): void {
+  if (madeBy === ours) return
+  throw new Error(
+    'The database was made by another state of Mailwright, whose migrations were others. Until the first release ' +
+      'nothing is carried over: start with an empty database, or with another data folder (MAILWRIGHT_DATA_DIR).',
+  )
 }
 
 async function requireServer(client: pg.Client): Promise<void> {

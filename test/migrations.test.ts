@@ -258,3 +258,15 @@ test('npm run migrate says what is wrong in a sentence', async () => {
     })
   }
 })
+
+test('refuses a database that other migrations have made, and says what to do', async () => {
+  await forgetRoles()
+  const { ownerUrl, serviceUrl, service } = await newPlace()
+  await migrate({ ownerUrl, service })
+  await query(ownerUrl, `comment on table app.migrations is 'of another commit'`)
+  const sentence = /another state of Mailwright.*start with an empty database/
+  await assert.rejects(migrate({ ownerUrl, service }), sentence)
+  await assert.rejects(schemaIsCurrent(serviceUrl), sentence)
+  await query(ownerUrl, 'comment on table app.migrations is null')
+  await assert.rejects(migrate({ ownerUrl, service }), sentence)
+})
