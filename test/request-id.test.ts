@@ -3,6 +3,7 @@ import { once } from 'node:events'
 import { connect } from 'node:net'
 import { before, describe, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { until } from './support/races.ts'
 import { startService } from './support/service.ts'
 
 // Whatever is answered has an id, and the log has a line with it.
@@ -121,7 +122,7 @@ test('a request whose client goes before the answer has a line too, with what ca
   const body = JSON.stringify({ locked: true })
   const waiting = `select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`
   socket.write(request('PATCH /v1/domains/example.jp', { ...own, 'content-length': body.length }, body))
-  while ((await service.admin.query(waiting)).rows.length === 0) await sleep(5)
+  await until(async () => (await service.admin.query(waiting)).rows.length > 0)
   socket.destroy()
   await once(socket, 'close')
   await blocker.query('rollback')

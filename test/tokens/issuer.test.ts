@@ -1,13 +1,12 @@
 import assert from 'node:assert/strict'
 import { after, test } from 'node:test'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { buildApp } from '../../src/app.ts'
 import { createIssuer } from '../../src/issuer.ts'
 import { scopes } from '../../src/scopes.ts'
 import { createClient, outcome } from '../support/client.ts'
 import { startIdentityProvider } from '../support/identity-provider.ts'
 import { startService } from '../support/service.ts'
-import { makeToken } from '../support/tokens.ts'
+import { makeToken, untilNextSecond } from '../support/tokens.ts'
 
 // Callers of an identity provider.
 
@@ -51,7 +50,7 @@ test('are refused when their tokens are older than tokens_not_before, or do not 
   const undated = await caller({ iat: undefined })
   assert.equal(outcome(await undated.get('/v1/domains')), '200')
   const old = await caller()
-  await sleep(1000 - (Date.now() % 1000)) // so that the second of its issue is over
+  await untilNextSecond() // so that the second of its issue is over
   const set = await old.patch('/v1/server', { tokens_not_before: new Date().toISOString() })
   assert.equal(outcome(set), '200')
   for (const client of [old, undated]) {
@@ -59,6 +58,6 @@ test('are refused when their tokens are older than tokens_not_before, or do not 
     assert.equal(outcome(refused), '401 unauthenticated')
     assert.match(refused.body.detail, /tokens_not_before/)
   }
-  await sleep(1000 - (Date.now() % 1000))
+  await untilNextSecond()
   assert.equal(outcome(await (await caller()).get('/v1/domains')), '200')
 })

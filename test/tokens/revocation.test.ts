@@ -4,7 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { createClient, outcome } from '../support/client.ts'
 import { assertOutcomes, until } from '../support/races.ts'
 import { startReplica, startService } from '../support/service.ts'
-import { type MadeToken, makeToken } from '../support/tokens.ts'
+import { type MadeToken, makeToken, untilNextSecond } from '../support/tokens.ts'
 
 // What ends a token, seen at two replicas.
 
@@ -228,7 +228,7 @@ test('a token whose row was never there, or whose lifetime is too long for one w
 // Last: it ends the token of this file too.
 test('tokens_not_before ends all that is older, at every replica within a second, and null brings it back', async () => {
   const old = await make()
-  await sleep(1000 - (Date.now() % 1000)) // so that the second of its making is over
+  await untilNextSecond() // so that the second of its making is over
   const now = new Date().toISOString()
   await assertEndsWithinASecond([old], async () => {
     const set = await admin.patch('/v1/server', { tokens_not_before: now })
@@ -239,7 +239,7 @@ test('tokens_not_before ends all that is older, at every replica within a second
     assert.equal(outcome(refused), '401 unauthenticated')
     assert.match(refused.body.detail, /tokens_not_before/)
   }
-  await sleep(1000 - (Date.now() % 1000))
+  await untilNextSecond()
   const fresh = await service.as()
   assert.equal((await fresh.get(`${path}/${old.id}`)).body.state, 'revoked')
   const anew = await makeToken(service.url, fresh)
