@@ -111,12 +111,17 @@ function claimsOf(grant: Grant, installation: string): SignJWT {
     .setExpirationTime(now + grant.expiresInSeconds)
 }
 
+/** Whom a token that POST /v1/tokens made names. */
+export function subjectOfToken(id: string): string {
+  return `token:${id}`
+}
+
 /**
  * `revocable` tells it from a token that stands for itself. Its subject is its own, so that two tokens of one maker
  * share no idempotency keys. The rights of a thousand domains would not fit into a header.
  */
 function storedClaimsOf({ id, createdAt, expiresAt }: StoredGrant, installation: string): SignJWT {
-  const subject = `token:${id}`
+  const subject = subjectOfToken(id)
   return new SignJWT({ client_id: subject, revocable: true })
     .setIssuer(installation)
     .setAudience(installation)

@@ -155,7 +155,7 @@ export const Environment = Type.Object({
   RATE_LIMIT_PASSWORDS: budget('passwords to be hashed'),
   RATE_LIMIT_NAME_TAKEN: text(
     'a whole number from 1 to 1000000',
-    'How many 409 `name-taken` a caller limited to some domains gets in a minute, over all replicas, before it gets 429.',
+    'Of how many names a caller limited to some domains may learn in a minute whether they are taken, over all replicas, without taking them; then it gets 429.',
     isBudget,
     { default: '60' },
   ),

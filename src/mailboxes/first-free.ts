@@ -77,7 +77,7 @@ async function takeFirst<Made>(
     const sealed = await sealFor(request.password, address.address)
     const made = await writeMailbox(writer, { mailbox, limited, sealed }).catch(takenOnCollision)
     if (made === taken) continue
-    noteTakenNames(request.candidates.indexOf(address)) // the answer tells that those before it are somebody's
+    if (made) noteTakenNames(request.candidates.indexOf(address)) // the answer tells that those before it are somebody's
     return made
   }
   return undefined

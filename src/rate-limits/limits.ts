@@ -4,7 +4,7 @@ export interface RateLimits {
   writes?: number | undefined
   /** Passwords that are hashed. */
   passwords?: number | undefined
-  /** Requests that are refused because the name is taken, of a caller that is limited to some domains. */
+  /** Names of which a caller limited to some domains learns whether they are taken, without taking them. */
   nameTaken?: number | undefined
 }
 

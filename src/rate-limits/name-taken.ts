@@ -1,5 +1,6 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest, FastifySchema } from 'fastify'
 import fp from 'fastify-plugin'
+import type { ProblemCode } from '../catalogue.ts'
 import type { Db } from '../database.ts'
 import { ProblemError } from '../problems.ts'
 import { currentRequest } from '../request-context.ts'
@@ -54,9 +55,18 @@ export const nameTakenBudget = fp(
       if (seconds > 0) throw refuse(request, reply, balanceAfter(limit, { count: limit + 1, seconds }))
     })
     app.setErrorHandler(async (error, request, reply) => {
-      if (!isNameTaken(error) || !isLimited(request)) throw error
-      const { over, ...balance } = await spend(request, error.errors?.length || 1)
+      const names = namesToldBy(error)
+      if (names === 0 || !isLimited(request) || !tellsOfNames(request.routeOptions.schema)) throw error
+      const { over, ...balance } = await spend(request, names)
       throw over ? refuse(request, reply, balance) : error
+    })
+    // A trial tells of a free name too, and nobody has to take it for that.
+    app.addHook('preSerialization', async (request, reply, payload) => {
+      if (!request.dryRun || reply.statusCode >= 300 || !isLimited(request)) return payload
+      if (!tellsOfNames(request.routeOptions.schema)) return payload
+      const { over, ...balance } = await spend(request, 1)
+      if (over) throw refuse(request, reply.removeHeader('dry-run'), balance)
+      return payload
     })
     // What is done is done and is answered; the next request is refused.
     app.addHook('onSend', async (request) => {
@@ -70,8 +80,17 @@ function isLimited({ subject }: FastifyRequest): boolean {
   return subject !== undefined && subject.domains !== '*'
 }
 
-function isNameTaken(error: unknown): error is ProblemError {
-  return error instanceof ProblemError && error.code === name
+/** Refusals that come only where the name is free: a caller that names no password asks for nothing else. */
+const freeNames: ReadonlySet<string> = new Set<ProblemCode>(['password-required', 'password-too-weak'])
+
+/**
+ * Of how many names a refusal tells whether they are taken. Each counts before it is answered, so that many requests at
+ * once learn no more than one after the other.
+ */
+function namesToldBy(error: unknown): number {
+  if (!(error instanceof ProblemError)) return 0
+  if (error.code === name) return error.errors?.length || 1
+  return freeNames.has(error.code) ? 1 : 0
 }
 
 /** Whether the operation declares that it may answer `name-taken`. */

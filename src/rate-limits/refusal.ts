@@ -1,4 +1,5 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
+import { subjectOfToken } from '../keys.ts'
 import { type ProblemError, problem } from '../problems.ts'
 import { logSecurityEvent } from '../security-events.ts'
 import type { Subject } from '../subject.ts'
@@ -13,8 +14,14 @@ export interface Balance {
   seconds: number
 }
 
-/** A new token of the same subject does not bring a new budget. */
-export function ownerOf({ issuer, id }: Subject): string {
+/** Whose budget it is: a new token of the same subject brings no new one, nor do the tokens that a token makes. */
+export function payerOf({ issuer, id, token }: Subject): { issuer: string; id: string } {
+  const first = token?.ancestors[0]
+  return { issuer, id: first === undefined ? id : subjectOfToken(first) }
+}
+
+export function ownerOf(subject: Subject): string {
+  const { issuer, id } = payerOf(subject)
   return `${issuer}\n${id}`
 }
 

@@ -2,15 +2,17 @@ import { sql } from 'kysely'
 import type pg from 'pg'
 import type { Db } from '../database.ts'
 import type { Subject } from '../subject.ts'
+import { payerOf } from './refusal.ts'
 
 const span = sql.raw(`interval '1 minute'`)
 
 /** Counts so many more in this minute of the caller's: the sum, and the seconds until a new minute begins. */
 export async function countNamesTaken(
   db: Db,
-  { issuer, id }: Subject,
+  subject: Subject,
   names: number,
 ): Promise<{ count: number; seconds: number }> {
+  const { issuer, id } = payerOf(subject)
   const { rows } = await sql<{ count: number; seconds: number }>`
     insert into app.rate_counters as c (kind, issuer, subject, count, started_at)
     values ('name-taken', ${issuer}, ${id}, ${names}::integer, now())

@@ -133,8 +133,37 @@ test('the candidates that a create passes over count, each of them, tried or don
       name_candidates: ['taken', 'mine', name],
       no_password: true,
     })
-  for (let i = 0; i < 3; i++) assert.equal(outcome(await choose('chosen', '?dry_run=true')), '201')
+  // a trial tells of the free one as well
+  for (let i = 0; i < 2; i++) assert.equal(outcome(await choose('chosen', '?dry_run=true')), '201')
   for (let i = 0; i < 2; i++) assert.equal(outcome(await choose(`chosen${i}`)), '201')
-  assert.equal(outcome(await choose('none')), '201', 'the tenth is told, and with it two more')
+  assert.equal(outcome(await choose('none')), '201', 'the tenth is told, and with it one more')
   assert.equal(outcome(await choose('another')), '429 too-many-requests')
+})
+
+test('names that nobody takes count too, so that many requests at once tell no more', async () => {
+  const client = await reseller('burst')
+  const probe = (name: string, query = '') =>
+    client.post(`/v1/mailboxes${query}`, { address: `${name}@own.jp`, ...(query && { no_password: true }) })
+  const replies = await Promise.all(
+    Array.from({ length: 60 }, (_, i) =>
+      i % 2 === 0 ? probe(`nobody${i}`) : probe(`nobody${i}`, '?dry_run=true'),
+    ),
+  )
+  const counts = tally(replies)
+  assert.equal((counts['422 password-required'] ?? 0) + (counts['201'] ?? 0), limit)
+  assert.equal(counts['429 too-many-requests'], 60 - limit)
+  const { rows } = await service.admin.query(`select from app.mailboxes where name like 'nobody%'`)
+  assert.equal(rows.length, 0)
+})
+
+test('tokens that a token makes share its budget', async () => {
+  const { body } = await admin.post('/v1/tokens', {
+    label: 'Reseller',
+    domains: ['own.jp'],
+    scopes: ['mailboxes:write', 'tokens:write'],
+  })
+  const first = createClient(service.url, body.token)
+  await useUp(first)
+  const child = await first.post('/v1/tokens', { label: 'Job', scopes: ['mailboxes:write'] })
+  assert.equal(outcome(await take(createClient(service.url, child.body.token))), '429 too-many-requests')
 })
