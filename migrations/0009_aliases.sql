@@ -16,6 +16,7 @@ create table app.aliases (
   targets text[] not null,                   -- in the order in which they were given
   forwarded text[] not null default '{}',    -- those of them that may be outside; the others stand for an address here
   send_as boolean not null default false,    -- whether the targets may send as the alias
+  left_by uuid,                              -- the id of the mailbox that had this address before a rename
   version uuid not null default gen_random_uuid(),
   created_at timestamptz not null default now(),
   updated_at timestamptz not null default now(),
@@ -28,6 +29,7 @@ create table app.aliases (
     on delete cascade
 );
 create index aliases_domain_idx on app.aliases (domain, name);
+create index aliases_left_by_idx on app.aliases (left_by) where left_by is not null;
 create index aliases_targets_idx on app.aliases using gin (targets);
 grant select, insert, update, delete on app.aliases to mailwright_service;
 grant select on app.aliases to mailwright_definer;

@@ -33,6 +33,8 @@ export async function updateAlias(tx: Tx, write: AliasWrite, changes: AliasChang
   await getAlias(tx, place) // what is not there, or not the caller's, waits for nobody
   if (changes.targets) await lockAliasGraph(tx)
   const before = await lockAlias(tx, place)
+  // Who decides where a held name leads decides who may have it back (src/mailboxes/rename.ts).
+  if (changes.targets && before.holds_name) requireScope(subject, 'mailboxes:purge')
   requireVersion(precondition, before.version)
   if (sameMembers(before, changes)) return getAlias(tx, place)
   const { targets = before.targets, send_as = before.send_as } = changes

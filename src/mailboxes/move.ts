@@ -36,14 +36,13 @@ async function takeMailbox(tx: Tx, { name }: MailboxRow): Promise<string> {
 }
 
 /** Its name is held where the mailbox has another one from now on. */
-async function turnIntoAlias(tx: Tx, { name, domain }: MailboxRow, to: Address): Promise<void> {
+async function turnIntoAlias(tx: Tx, { name, domain, id }: MailboxRow, to: Address): Promise<void> {
   await sql`
     update app.addresses set kind = 'alias', holds_name = ${name !== to.name}
     where name = ${name} and domain = ${domain}`.execute(tx)
   await sql`
-    insert into app.aliases (name, domain, targets) values (${name}, ${domain}, array[${to.address}::text])`.execute(
-    tx,
-  )
+    insert into app.aliases (name, domain, targets, left_by)
+    values (${name}, ${domain}, array[${to.address}::text], ${id})`.execute(tx)
 }
 
 async function moveAccount(tx: Tx, { name }: MailboxRow, to: Address, keepOld: boolean): Promise<void> {

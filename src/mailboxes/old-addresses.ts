@@ -1,12 +1,19 @@
-import { sql } from 'kysely'
+import { type RawBuilder, sql } from 'kysely'
 import type { Tx } from '../database.ts'
+import type { Subject } from '../subject.ts'
 import type { Address } from './address.ts'
+import type { Rename } from './rename.ts'
 import type { MailboxRow } from './view.ts'
 
 /** What names the mailbox as it was, and what names it from now on. */
 export interface Redirection {
   from: string
   to: string
+}
+
+/** Only what lies in the caller's domains is redirected; the kept alias passes on what others send. */
+export function isOwn(visible: Subject['domains'], domain: RawBuilder<unknown>): RawBuilder<unknown> {
+  return visible === '*' ? sql`true` : sql`${domain} = any (${visible}::text[])`
 }
 
 /**
@@ -16,8 +23,7 @@ export interface Redirection {
 export async function findOldAddresses(
   tx: Tx,
   { name, domain }: Pick<MailboxRow, 'name' | 'domain'>,
-  to: Address,
-  keepOld: boolean,
+  { to, keepOld, subject: { domains: visible } }: Rename,
 ): Promise<Redirection[]> {
   const { rows } = await sql<{ address: string }>`
     with d as (select d.name from app.domains as d where d.name = ${domain} or d.alias_of = ${domain})
@@ -25,9 +31,10 @@ export async function findOldAddresses(
     union
     select t.address
     from (
-      select unnest(a.targets) from app.aliases as a
+      select unnest(a.targets) from app.aliases as a where ${isOwn(visible, sql`a.domain`)}
       union all
-      select unnest(m.forward_to) from app.mailboxes as m where m.forward_to <> '{}'
+      select unnest(m.forward_to) from app.mailboxes as m
+      where m.forward_to <> '{}' and ${isOwn(visible, sql`m.domain`)}
     ) as t (address)
       join d on d.name = split_part(t.address, '@', 2)
     where ${!keepOld} and mail.name_of(split_part(t.address, '@', 1)) = ${name}`.execute(tx)
@@ -50,16 +57,20 @@ function withDetail(from: string, { name, domain, address }: Address): string {
  */
 export async function lockDomainsAround(
   tx: Tx,
-  own: string[],
+  both: string[],
   redirections: readonly Redirection[],
+  visible: Subject['domains'],
 ): Promise<void> {
   const old = sql`${redirections.map(({ from }) => from)}::text[]`
   await sql`
     select from app.domains as d
-    where d.name = any (${own}::text[]) or d.postmaster_address = any (${old})
+    where d.name = any (${both}::text[]) or ${isOwn(visible, sql`d.name`)} and (
+      d.postmaster_address = any (${old})
       or d.name in (select a.domain from app.aliases as a where a.targets && ${old})
       or d.name in (select m.domain from app.mailboxes as m where m.forward_to && ${old} and m.forward_to <> '{}')
+    )
     order by d.name
     for update`.execute(tx)
+  if (visible !== '*') return
   await sql`select from app.settings as s where s.postmaster_address = any (${old}) for update`.execute(tx)
 }

@@ -11,7 +11,7 @@ import { unknownDomain } from './ground.ts'
 import { MailboxParams } from './parameters.ts'
 import { explainLostRename, type Rename, renameMailbox } from './rename.ts'
 import { Mailbox, MailboxRename } from './schemas.ts'
-import { parseMailboxKey } from './store.ts'
+import { assertMayName, parseMailboxKey } from './store.ts'
 import { type MailboxRow, toMailbox } from './view.ts'
 import { isCollision } from './write.ts'
 
@@ -24,7 +24,7 @@ export const mailboxRename: FastifyPluginAsyncTypebox<{ db: Db }> = async (app, 
         tags: ['mailboxes'],
         summary: 'Give a mailbox another address',
         description:
-          'Another name, another domain, or both. Both logins change at once, and open sessions are ended; the mail, the `id` and the password stay, and whatever sends to the old address (aliases, `forward_to`, `postmaster_address`) sends to the new one. The old address goes on as an alias, and as long as it does nobody gets the old name. With `keep_old_as_alias: false`, or when that alias is deleted, the old name is free at once; both take the scope `mailboxes:purge` besides. An address that it has already is answered as it is. An alias that an earlier rename left gives way when the mailbox goes back.',
+          'Another name, another domain, or both. Both logins change at once, and open sessions are ended; the mail, the `id` and the password stay, and whatever sends to the old address in your domains (aliases, `forward_to`, `postmaster_address`) sends to the new one. The old address goes on as an alias, and as long as it does nobody gets the old name. With `keep_old_as_alias: false`, or when that alias is deleted, the old name is free at once; both take the scope `mailboxes:purge` besides. An address that it has already is answered as it is. An alias that an earlier rename left gives way when the mailbox goes back.',
         security: [{ bearer: ['mailboxes:write'] }],
         params: MailboxParams,
         headers: IfMatch,
@@ -59,6 +59,7 @@ export const mailboxRename: FastifyPluginAsyncTypebox<{ db: Db }> = async (app, 
       const key = parseMailboxKey(request.params.mailbox)
       const target = { key, visible: subject.domains, precondition: parseIfMatch(request) }
       const rename: Rename = { subject, target, to, keepOld }
+      await assertMayName(db, subject, key)
       return answerOnce({ db, request, reply }, toRenamedAnswer, async (writer) => {
         const renamed = await writer
           .transaction((tx) => renameMailbox(tx, rename))

@@ -2,7 +2,7 @@ import { sql } from 'kysely'
 import { type AccountName, assertNameFits } from '../accounts/name.ts'
 import { lockAliasGraph } from '../aliases/graph.ts'
 import { removeAlias } from '../aliases/store.ts'
-import { recordEvent } from '../audit/record.ts'
+import { insertEvents, recordEvent } from '../audit/record.ts'
 import type { Db, Tx } from '../database.ts'
 import { aliasDomainProblem } from '../domains/alias-domains.ts'
 import { findDomainForUpdate } from '../domains/store.ts'
@@ -39,8 +39,9 @@ export async function renameMailbox(tx: Tx, rename: Rename): Promise<MailboxRow>
   await getMailbox(tx, target) // what is not there, or not the caller's, waits for nobody
   await lockAliasGraph(tx)
   const { name, domain } = await getMailbox(tx, target)
-  const redirections = await findOldAddresses(tx, { name, domain }, to, rename.keepOld)
-  await lockDomainsAround(tx, [domain, to.domain], redirections)
+  const redirections = await findOldAddresses(tx, { name, domain }, rename)
+  const { domains: visible } = rename.subject
+  await lockDomainsAround(tx, [domain, to.domain], redirections, visible)
   // only there: whatever moves it to another domain was done before this one was held
   const locked = await lockMailbox(tx, { ...target, visible: [domain] })
   if (!locked) throw problem('mailbox-not-found')
@@ -50,7 +51,7 @@ export async function renameMailbox(tx: Tx, rename: Rename): Promise<MailboxRow>
   if (before.address === to.address) return before
   await makeWay(tx, rename, before)
   await moveMailbox(tx, before, to, rename.keepOld)
-  for (const one of redirections) await redirectTargets(tx, one)
+  for (const one of redirections) await redirectTargets(tx, one, visible)
   await endSessions(tx, before.address)
   if (before.login_until) await moveLoginsEnd(tx, before, to)
   await recordRename(tx, rename, before)
@@ -69,7 +70,7 @@ async function lockAccountOf(tx: Tx, name: string): Promise<void> {
 
 /** Throws what stands against the new address, as for a create. An alias that an earlier rename left there gives way. */
 async function makeWay(tx: Tx, { subject, to }: Rename, before: MailboxRow): Promise<void> {
-  if (await isOwnOldAddress(tx, to, before)) await removeAlias(tx, to)
+  if (await isOwnOldAddress(tx, to, before)) await giveWay(tx, to, before)
   await releaseOwnName(tx, to, before)
   const ground = await lookUpGround(tx, to)
   assertDomainFits(ground)
@@ -82,24 +83,40 @@ async function makeWay(tx: Tx, { subject, to }: Rename, before: MailboxRow): Pro
   await assertRoom(tx, domain)
 }
 
-async function isOwnOldAddress(tx: Tx, { name, domain }: Address, { address, name: own }: MailboxRow) {
+async function isOwnOldAddress(tx: Tx, { name, domain }: Address, { address, id }: MailboxRow) {
   const { rows } = await sql`
-    select from app.aliases as a join app.addresses as x on x.name = a.name and x.domain = a.domain
-    where a.name = ${name} and a.domain = ${domain} and a.targets = array[${address}::text]
-      and (x.holds_name or a.name = ${own})`.execute(tx)
+    select from app.aliases as a
+    where a.name = ${name} and a.domain = ${domain} and a.left_by = ${id}
+      and a.targets = array[${address}::text]`.execute(tx)
   return rows.length > 0
 }
 
+async function giveWay(tx: Tx, to: Address, { address }: MailboxRow): Promise<void> {
+  await removeAlias(tx, to)
+  const before = { targets: [address] }
+  await recordEvent(tx, { action: 'alias.delete', object: to.address, domain: to.domain, before })
+}
+
 /** The name that an earlier rename left in another domain: the alias stays, and the mailbox has its name back. */
-async function releaseOwnName(tx: Tx, { name }: Address, { address }: MailboxRow): Promise<void> {
+async function releaseOwnName(tx: Tx, { name }: Address, { address, id }: MailboxRow): Promise<void> {
   await sql`
     with x as (
       update app.addresses as x set holds_name = false
       from app.aliases as a
       where x.name = ${name} and x.kind = 'alias' and x.holds_name and a.name = x.name and a.domain = x.domain
-        and a.targets = array[${address}::text]
-      returning x.name
-    )
+        and a.left_by = ${id} and a.targets = array[${address}::text]
+      returning x.name, x.domain
+    ), a as (
+      update app.aliases as a set version = gen_random_uuid(), updated_at = now()
+      from x where a.name = x.name and a.domain = x.domain
+    ), event as (${insertEvents({
+      action: 'alias.update',
+      object: sql`x.name || '@' || x.domain`,
+      domain: sql`x.domain`,
+      before: sql`jsonb_build_object('holds_name', true)`,
+      after: sql`jsonb_build_object('holds_name', false)`,
+      from: sql`x`,
+    })})
     delete from app.accounts as h using x where h.name = x.name and h.state = 'held'`.execute(tx)
 }
 
@@ -123,13 +140,14 @@ async function moveLoginsEnd(tx: Tx, { name, login_until }: MailboxRow, to: Addr
   await endLogins(tx, to.name, login_until)
 }
 
-/** Once for each of two domains. */
-async function recordRename(tx: Tx, { to, keepOld }: Rename, before: MailboxRow): Promise<void> {
-  const told = { before: { address: before.address }, after: { address: to.address, kept_as_alias: keepOld } }
+/** Once for each of two domains, and each time without the address in the other one. */
+async function recordRename(tx: Tx, { to, keepOld }: Rename, { address, domain }: MailboxRow): Promise<void> {
   const action = 'mailbox.rename'
-  await recordEvent(tx, { action, object: before.address, domain: before.domain, ...told })
-  if (to.domain === before.domain) return
-  await recordEvent(tx, { action, object: to.address, domain: to.domain, ...told })
+  const left = { address: to.domain === domain ? to.address : null, kept_as_alias: keepOld }
+  await recordEvent(tx, { action, object: address, domain, before: { address }, after: left })
+  if (to.domain === domain) return
+  const came = { object: to.address, domain: to.domain, after: { address: to.address } }
+  await recordEvent(tx, { action, before: { address: null }, ...came })
 }
 
 /** What stands against the address after a race for it was lost. */

@@ -65,13 +65,22 @@ test('an address of an alias domain is followed where the old one is kept', asyn
   assert.deepEqual(await recipients('mio@brand.jp'), [now])
 })
 
-test("a postmaster's new address is told to the audit, and a limited caller's rename reaches it", async () => {
+test("a postmaster's address follows and is told to the audit, but not in what a limited caller cannot see", async () => {
   const old = await create(`post@${school}`)
   await api.patch(`/v1/domains/${firm}`, { postmaster_address: old })
   await api.patch('/v1/server', { postmaster_address: old })
   const limited = await service.as({ domains: [school] })
-  const now = `post.two@${school}`
-  assert.equal(outcome(await limited.post(`/v1/mailboxes/${old}/rename`, { address: now })), '200')
+  const kept = `post.one@${school}`
+  await api.post('/v1/aliases', { address: `posts@${firm}`, targets: [old] })
+  await api.post('/v1/aliases', { address: `posts@${school}`, targets: [old] })
+  assert.equal(outcome(await limited.post(`/v1/mailboxes/${old}/rename`, { address: kept })), '200')
+  assert.equal((await api.get(`/v1/domains/${firm}`)).body.postmaster_address, old)
+  assert.equal((await api.get('/v1/server')).body.postmaster_address, old)
+  assert.deepEqual((await api.get(`/v1/aliases/posts@${firm}`)).body.targets, [old])
+  assert.deepEqual((await api.get(`/v1/aliases/posts@${school}`)).body.targets, [kept])
+  assert.deepEqual(await recipients(`posts@${firm}`), [kept], 'over the alias that is kept')
+  assert.equal(await rename(kept, old), old)
+  const now = await rename(old, `post.two@${school}`)
   assert.equal((await api.get(`/v1/domains/${firm}`)).body.postmaster_address, now)
   assert.equal((await api.get('/v1/server')).body.postmaster_address, now)
   for (const action of ['domain.update', 'server.update']) {
@@ -139,4 +148,28 @@ test('a password-file mailbox is renamed too, and leaves a name that is held', a
   const account = await api.get(`/v1/accounts/${now.split('@')[0]}`)
   assert.deepEqual([account.body.authentication, account.body.mailbox], ['password_file', now])
   assert.equal(outcome(await api.post('/v1/accounts', { name: 'file', no_password: true })), '409 name-taken')
+})
+
+test('an old address in another domain goes with a purge, and an alias of the same name that somebody made does not', async () => {
+  const old = await create(`nao@${school}`)
+  const now = await rename(old, `nao@${firm}`)
+  await api.post('/v1/domains', { name: 'made.jp' })
+  await api.post('/v1/aliases', { address: 'nao@made.jp', targets: [now] })
+  assert.equal(outcome(await api.delete(`/v1/mailboxes/${now}?purge=true&account=delete`)), '204')
+  assert.equal(outcome(await api.get(`/v1/aliases/${old}`)), '404 alias-not-found')
+  assert.equal(outcome(await api.get('/v1/aliases/nao@made.jp')), '200')
+})
+
+test('a held name is not had by whoever its alias is pointed at', async () => {
+  const old = await create(`boss@${school}`)
+  const now = await rename(old, `boss.two@${school}`)
+  const thief = await create(`thief@${school}`)
+  const weak = await service.as({ scopes: ['mailboxes:write', 'aliases:write'] })
+  const refused = await weak.patch(`/v1/aliases/${old}`, { targets: [thief] })
+  assert.equal(outcome(refused), '403 insufficient-scope')
+  await api.patch(`/v1/aliases/${old}`, { targets: [thief] })
+  const taken = await api.post(`/v1/mailboxes/${thief}/rename`, { address: old })
+  assert.equal(outcome(taken), '409 alias-exists')
+  await api.patch(`/v1/aliases/${old}`, { targets: [now] })
+  assert.equal(await rename(now, old), old)
 })
