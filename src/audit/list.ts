@@ -33,7 +33,19 @@ export async function listEvents(db: Db, filter: AuditFilter): Promise<AuditEven
   const { rows } = await sql<AuditEvent>`
     select ${eventColumns} from (${candidates(filter)}) as e
     order by e.at desc, e.id desc limit ${filter.limit + 1}`.execute(db)
-  return rows
+  return filter.domains === '*' ? rows : rows.map((event) => withoutForeign(event, filter.domains))
+}
+
+/** The domain that one stands for is shown to those only who may see it, here as in the domain itself. */
+function withoutForeign(event: AuditEvent, domains: AuditFilter['domains']): AuditEvent {
+  const mask = (members: object | null) => {
+    if (!members || !('alias_of' in members)) return members
+    return {
+      ...members,
+      alias_of: domains.includes(members.alias_of as DomainName) ? members.alias_of : null,
+    }
+  }
+  return { ...event, before: mask(event.before), after: mask(event.after) }
 }
 
 /** Events out of which the page is taken: with domains, the first of each by its index, so that no others are read. */
@@ -41,8 +53,11 @@ function candidates(filter: AuditFilter): RawBuilder<unknown> {
   const { domains, limit } = filter
   const page = sql`${conditions(filter)} order by e.at desc, e.id desc limit ${limit + 1}`
   if (domains === '*') return sql`select e.* from app.audit_events as e where ${page}`
+  // a domain that was purged and made anew may have another holder
+  const since = sql`coalesce((select d.created_at from app.domains as d where d.name = own.domain), '-infinity')`
   return sql`select e.* from unnest(${domains}::text[]) as own (domain) cross join lateral (
-      select e.* from app.audit_events as e where e.domain = own.domain and ${page}
+      select e.* from app.audit_events as e
+      where e.domain = own.domain and e.at >= ${since} and ${page}
     ) as e`
 }
 

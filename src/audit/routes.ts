@@ -54,8 +54,14 @@ function keyOf({ at, id }: AuditEvent): string {
 
 const keyGrammar = /^(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z) ([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})$/
 
+/** PostgreSQL refuses days that a month does not have, which Date carries over. */
+function isMoment(text: string): boolean {
+  const time = Date.parse(text)
+  return time >= 0 && new Date(time).toISOString().slice(0, 23) === text.slice(0, 23)
+}
+
 function placeOf({ after }: Position): Place {
   const [, at = '', id = ''] = keyGrammar.exec(after) ?? []
-  if (!Number.isNaN(Date.parse(at))) return { at, id }
+  if (isMoment(at)) return { at, id }
   throw problemAt('invalid-request', 'query/cursor', 'is not a cursor that this service gave out')
 }

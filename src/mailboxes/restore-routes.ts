@@ -7,7 +7,7 @@ import { IfMatch } from '../schemas.ts'
 import { MailboxParams } from './parameters.ts'
 import { restoreMailbox } from './restore.ts'
 import { Mailbox } from './schemas.ts'
-import { parseMailboxKey } from './store.ts'
+import { assertMayName, parseMailboxKey } from './store.ts'
 import { type MailboxRow, toMailbox } from './view.ts'
 
 export const mailboxRestore: FastifyPluginAsyncTypebox<{ db: Db }> = async (app, { db }) => {
@@ -40,6 +40,7 @@ export const mailboxRestore: FastifyPluginAsyncTypebox<{ db: Db }> = async (app,
         visible: request.subject.domains,
         precondition: parseIfMatch(request),
       }
+      await assertMayName(db, request.subject, target.key)
       return answerOnce({ db, request, reply }, toRestoredAnswer, async (writer) => {
         const restored = await writer.transaction((tx) => restoreMailbox(tx, target))
         return restored!

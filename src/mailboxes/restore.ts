@@ -5,10 +5,8 @@ import { requireVersion } from '../etag.ts'
 import { problem } from '../problems.ts'
 import { restoreEvents } from './events.ts'
 import { assertRoom } from './insert.ts'
-import { getMailbox, lockMailbox, type MailboxTarget } from './store.ts'
+import { anyState, getMailbox, lockMailbox, type MailboxTarget } from './store.ts'
 import type { MailboxRow } from './view.ts'
-
-const anyState: MailboxRow['state'][] = ['active', 'deleted']
 
 /**
  * Makes a deleted mailbox live again, with its account where that went along; a live one stays as it is, so that a

@@ -7,6 +7,7 @@ import { meets, type Precondition } from '../etag.ts'
 import { endSessionsJob, removeMailJobs } from '../jobs/queue.ts'
 import { problem } from '../problems.ts'
 import type { Subject } from '../subject.ts'
+import { tokensEnd } from '../tokens/end-with-domain.ts'
 import { isMailboxId, lookUpAddress } from './address.ts'
 import { deletionEvents, purgeEvents } from './events.ts'
 import { keptAliasesGo } from './kept-aliases.ts'
@@ -56,13 +57,23 @@ export async function findMailbox(
   return rows[0]
 }
 
+/** Before an answer that was kept: it is shown to those only who may see the mailbox that the path names. */
+export async function assertMayName(db: Db, { domains: visible }: Subject, key: MailboxKey): Promise<void> {
+  if (visible === '*') return
+  if ('id' in key) await getMailbox(db, { key, visible }, anyState)
+  else if (!visible.includes(key.domain)) throw problem('mailbox-not-found')
+}
+
 export async function getMailbox(...target: Parameters<typeof findMailbox>): Promise<MailboxRow> {
   const row = await findMailbox(...target)
   if (row) return row
   throw problem('mailbox-not-found')
 }
 
-type LockedMailbox = Pick<MailboxRow, 'name' | 'state' | 'version' | 'forward_to'> & { forwarded: string[] }
+type LockedMailbox = Pick<MailboxRow, 'state' | 'version' | 'forward_to'> & {
+  name: AccountName
+  forwarded: string[]
+}
 
 /** Holds the mailbox until the transaction ends; undefined where it is not in one of these states. */
 export async function lockMailbox(
@@ -110,13 +121,15 @@ export async function deleteMailbox(db: Db, target: MailboxTarget, accountGoes: 
  * stays: a hold that is set meanwhile is waited for with the lock, and one that comes after finds nothing to hold.
  */
 export async function purgeMailbox(tx: Tx, target: MailboxTarget, accountGoes: boolean): Promise<void> {
-  const deletedDomain = await lockDomainOf(tx, target)
+  const domain = await lockDomainOf(tx, target)
+  // only there: whatever moves it to another domain was done before this one was held
+  const here = { ...target, visible: domain ? [domain.name] : target.visible }
   // in a statement of its own: the next one then sees whether a deletion it waited for took the account along
-  await lockMailbox(tx, target, anyState)
+  await lockMailbox(tx, here, anyState)
   const { rows } = await sql`
     with m as (
       delete from app.mailboxes as m
-      where ${isTarget(target)} and not m.hold and ${hasVersion(target.precondition)}
+      where ${isTarget(here)} and not m.hold and ${hasVersion(target.precondition)}
       returning m.name, m.domain, m.id, m.state, m.locked, m.quota_bytes
     ), x as (
       delete from app.addresses as x using m where x.name = m.name and x.domain = m.domain
@@ -131,22 +144,28 @@ export async function purgeMailbox(tx: Tx, target: MailboxTarget, accountGoes: b
     ), ${keptAliasesGo()}, event as (${purgeEvents()})
     select ${removeMailJobs(sql`m.id`, sql`m.name || '@' || m.domain`)} from m`.execute(tx)
   if (rows.length === 0) await refuse(tx, target, anyState)
-  if (deletedDomain !== undefined) await removeEmptyDomain(tx, deletedDomain)
+  if (domain?.state === 'deleted') await removeEmptyDomain(tx, domain.name)
+}
+
+interface HeldDomain {
+  name: DomainName
+  state: 'active' | 'deleted'
 }
 
 /**
- * Returns the domain where it is deleted. Two last mailboxes purged at once: the second waits here and then sees
+ * The domain, held where it is deleted. Two last mailboxes purged at once: the second waits here and then sees
  * that it is the last. A live domain is held as a create holds it, so that it is not deleted at this moment; one that
  * is restored between the two statements is held too.
  */
-async function lockDomainOf(tx: Tx, target: MailboxTarget): Promise<DomainName | undefined> {
+async function lockDomainOf(tx: Tx, target: MailboxTarget): Promise<HeldDomain | undefined> {
   const domain = sql`(select m.domain from app.mailboxes as m where ${isTarget(target)})`
-  const live = await sql`
-    select from app.domains as d where d.name = ${domain} and d.state = 'active' for key share`.execute(tx)
-  if (live.rows.length > 0) return undefined
-  const { rows } = await sql<{ name: DomainName; state: 'active' | 'deleted' }>`
+  const live = await sql<HeldDomain>`
+    select d.name, d.state from app.domains as d
+    where d.name = ${domain} and d.state = 'active' for key share`.execute(tx)
+  if (live.rows[0]) return live.rows[0]
+  const { rows } = await sql<HeldDomain>`
     select d.name, d.state from app.domains as d where d.name = ${domain} for update`.execute(tx)
-  return rows[0]?.state === 'deleted' ? rows[0].name : undefined
+  return rows[0]
 }
 
 /** With what other addresses it has: the aliases go when the domain goes, and the names that they hold are free. */
@@ -164,7 +183,7 @@ async function removeEmptyDomain(tx: Tx, name: DomainName): Promise<void> {
       domain: sql`d.name`,
       before: sql`jsonb_build_object('state', 'deleted')`,
       from: sql`d`,
-    })})
+    })}), ${tokensEnd()}
     delete from app.accounts as a using x where x.holds_name and a.name = x.name and a.state = 'held'`.execute(
     tx,
   )
