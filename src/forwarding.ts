@@ -49,10 +49,19 @@ export function assertMayForward(
   added = targets,
 ): void {
   for (const [i, target] of targets.entries()) {
-    if (!added.includes(target) || !isForwarding(rules, target)) continue
-    requireScope(subject, 'forwarding:write')
-    assertAllowed(rules, domainOf(target), `${pointer}/${i}`)
+    if (added.includes(target)) assertMayForwardTo(subject, rules, target, `${pointer}/${i}`)
   }
+}
+
+export function assertMayForwardTo(
+  subject: Subject,
+  rules: ForwardingRules,
+  target: string,
+  pointer: string,
+): void {
+  if (!isForwarding(rules, target)) return
+  requireScope(subject, 'forwarding:write')
+  assertAllowed(rules, domainOf(target), pointer)
 }
 
 function assertAllowed(

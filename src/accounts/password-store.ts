@@ -72,10 +72,11 @@ export async function setPassword(
   derived: Verifier[],
 ) {
   const { name, visible, precondition } = target
-  const ofDomain = await lockDomainList(tx, name)
+  const domain = await lockDomainList(tx, name)
   const before = await lockAccount(tx, name, visible, precondition)
   assertSame(before, ground)
-  const listed = ofDomain ?? (await readServerList(tx))
+  assertStillIn(before, domain?.name)
+  const listed = domain?.secure_password_mechanisms ?? (await readServerList(tx))
   const verifiers = derived.filter(({ mechanism }) => mechanism === 'ARGON2ID' || listed.includes(mechanism))
   const { version } = await tx
     .updateTable('accounts')
@@ -98,14 +99,20 @@ export async function setPassword(
 }
 
 /** Before the account, as everybody locks them. Until the transaction ends the domain's list stays as it is. */
-async function lockDomainList(tx: Tx, name: AccountName): Promise<Mechanism[] | null> {
-  const domain = await tx
+function lockDomainList(tx: Tx, name: AccountName) {
+  return tx
     .selectFrom('domains')
-    .select('secure_password_mechanisms')
+    .select(['name', 'secure_password_mechanisms'])
     .where('name', '=', (eb) => eb.selectFrom('mailboxes').select('domain').where('name', '=', name))
     .forKeyShare()
     .executeTakeFirst()
-  return domain?.secure_password_mechanisms ?? null
+}
+
+/** A rename may have taken it to another domain, with another list, while that one was waited for. */
+function assertStillIn(account: AccountRow, domain: DomainName | undefined): void {
+  if (account.mailbox === null || domainOf(account) === domain) return
+  const detail = 'The mailbox was moved to another domain at this moment.'
+  throw problem('busy', { detail, retryAfterSeconds: 1 })
 }
 
 /** After the account: then a change of the list that is under way has either waited for this or is done. */

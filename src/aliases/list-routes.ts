@@ -1,6 +1,6 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import type { Db } from '../database.ts'
-import { readDomainName } from '../domains/name.ts'
+import { visibleDomains } from '../domains/visible.ts'
 import { parseDestination } from '../mailboxes/address.ts'
 import { linkNext, parseCursor, toPage } from '../pagination.ts'
 import { ProblemError } from '../problems.ts'
@@ -39,19 +39,11 @@ function toFilter(subject: Subject, query: AliasListQuery): AliasFilter {
   return {
     limit,
     visible: subject.domains,
-    domains: domainsFor(subject, domain),
+    domains: visibleDomains(subject, domain),
     target: target === undefined ? undefined : storedForm(target),
     prefix: prefix?.toLowerCase(),
     after: parseCursor(cursor)?.after,
   }
-}
-
-/** A domain that is not the caller's, or cannot be one, gives an empty list like one that has no aliases. */
-function domainsFor({ domains }: Subject, wanted: string | undefined): AliasFilter['domains'] {
-  if (wanted === undefined) return domains
-  const outcome = readDomainName(wanted)
-  if ('fault' in outcome) return []
-  return domains === '*' || domains.includes(outcome.name) ? [outcome.name] : []
 }
 
 /** What cannot be a target is none. */

@@ -11,21 +11,31 @@ export interface AliasRow extends Alias {
   version: string
 }
 
-/** Which targets work is told of those domains only that the caller may see, here `visible`. */
+/**
+ * Which targets work is told of those domains only that the caller may see, here `visible`. Where they are some, only
+ * whether the target is there and takes mail: what becomes of the mail behind it may lie in domains of others.
+ */
 function brokenTargets(visible: Subject['domains']): RawBuilder<unknown> {
-  const own =
+  const [domain, works] =
     visible === '*'
-      ? sql`true`
-      : sql`split_part(t.address, '@', 2) = any(${visible}::text[])
-          and (d.alias_of is null or d.alias_of = any(${visible}::text[]))`
+      ? [
+          sql`true`,
+          sql`select from mail.recipients(
+            split_part(t.address, '@', 1), split_part(t.address, '@', 2), t.address <> all (a.forwarded))`,
+        ]
+      : [
+          sql`split_part(t.address, '@', 2) = any(${visible}::text[])
+            and (d.alias_of is null or d.alias_of = any(${visible}::text[]))`,
+          sql`select from app.addresses as y
+              left join app.mailboxes as m on m.name = y.name and m.domain = y.domain
+            where y.name = mail.name_of(split_part(t.address, '@', 1)) and y.domain = coalesce(d.alias_of, d.name)
+              and d.state = 'active' and (m.name is null or m.state = 'active' and m.delivery = 'accept')`,
+        ]
   return sql`array(
     select t.address
     from unnest(a.targets) with ordinality as t (address, place)
       left join app.domains as d on d.name = split_part(t.address, '@', 2)
-    where ${own} and not exists (
-      select from mail.recipients(
-        split_part(t.address, '@', 1), split_part(t.address, '@', 2), t.address <> all (a.forwarded))
-    )
+    where ${domain} and not exists (${works})
     order by t.place)`
 }
 
@@ -73,10 +83,14 @@ export interface LockedAlias {
   version: string
 }
 
-/** Holds the alias until the transaction ends. */
+/** Holds the alias until the transaction ends; the address first, as what removes both does. */
 export async function lockAlias(tx: Tx, { address, visible }: AliasTarget): Promise<LockedAlias> {
   const { name, domain } = address
   const own = visible === '*' ? sql`true` : sql`a.domain = any(${visible}::text[])`
+  await sql`
+    select from app.addresses as a
+    where a.name = ${name} and a.domain = ${domain} and a.kind = 'alias' and ${own}
+    for update`.execute(tx)
   const { rows } = await sql<LockedAlias>`
     select a.targets, a.forwarded, a.send_as, x.holds_name, a.version
     from app.aliases as a

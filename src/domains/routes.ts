@@ -12,7 +12,7 @@ import { deleteDomain } from './deletion.ts'
 import { type DomainName, lookUpDomainName, parseDomainName } from './name.ts'
 import { Domain, DomainCreate, DomainDeleteQuery, DomainParams, DomainUpdate } from './schemas.ts'
 import { getDomain, toCreatedAnswer, toDomain, updateDomain } from './store.ts'
-import { parseDomainValues } from './values.ts'
+import { assertMayPostmaster, parseDomainValues } from './values.ts'
 
 /** The domain that the path names; one outside the caller's domains answers like one that is not there. */
 export function requested(subject: Subject, text: string): DomainName {
@@ -87,7 +87,7 @@ export const domains: FastifyPluginAsyncTypebox<{ db: Db }> = async (app, { db }
         tags: ['domains'],
         summary: 'Change a domain',
         description:
-          'JSON Merge Patch (RFC 7396). An edit that changes nothing leaves the ETag as it is. Callers limited to some domains may change `locked` and `postmaster_address`; `mail_server` needs `mailflow:write` besides.',
+          'JSON Merge Patch (RFC 7396). An edit that changes nothing leaves the ETag as it is. Callers limited to some domains may change `locked` and `postmaster_address`, which outside of their domains takes `forwarding:write`; `mail_server` needs `mailflow:write` besides.',
         security: [{ bearer: ['domains:write'] }],
         params: DomainParams,
         headers: IfMatch,
@@ -103,6 +103,7 @@ export const domains: FastifyPluginAsyncTypebox<{ db: Db }> = async (app, { db }
             'authentication-unavailable',
             'domain-has-addresses',
             'domain-has-alias-domains',
+            'forwarding-refused',
             ...aliasOfProblems,
           ),
         },
@@ -111,6 +112,7 @@ export const domains: FastifyPluginAsyncTypebox<{ db: Db }> = async (app, { db }
     async (request, reply) => {
       const name = requested(request.subject, request.params.domain)
       const changes = parseDomainValues(request.subject, request.body)
+      await assertMayPostmaster(db, request.subject, changes.postmaster_address)
       const change = { name, changes, precondition: parseIfMatch(request) }
       const { row, mailboxCount } = await db.transaction().execute((tx) => updateDomain(tx, change))
       setETag(reply, row.version)

@@ -1,6 +1,8 @@
 import { assertAvailable } from '../accounts/authentication.ts'
 import { inOrder } from '../accounts/verifiers.ts'
 import { requireAllDomains, requireScope } from '../auth.ts'
+import type { Db } from '../database.ts'
+import { assertMayForwardTo, lookUpForwardingRules } from '../forwarding.ts'
 import { parseDestination } from '../mailboxes/address.ts'
 import type { Subject } from '../subject.ts'
 import { parseHostName } from './host-name.ts'
@@ -33,4 +35,15 @@ export function parseDomainValues(subject: Subject, body: DomainUpdate): ParsedD
       postmaster_address: parseDestination(body.postmaster_address, '/postmaster_address'),
     }),
   }
+}
+
+/** To a caller limited to some domains, postmaster's mail sent outside of them is forwarding like any other. */
+export async function assertMayPostmaster(
+  db: Db,
+  subject: Subject,
+  address: string | null | undefined,
+): Promise<void> {
+  if (!address || subject.domains === '*') return
+  const rules = await lookUpForwardingRules(db, subject, [address])
+  assertMayForwardTo(subject, rules, address, '/postmaster_address')
 }

@@ -1,4 +1,6 @@
+import { isRoleName } from '../accounts/role-names.ts'
 import { assertTargetsExist } from '../aliases/targets.ts'
+import { requireScope } from '../auth.ts'
 import type { Db, Tx } from '../database.ts'
 import { assertMayForward, isForwarding, lookUpForwardingRules } from '../forwarding.ts'
 import { problem } from '../problems.ts'
@@ -56,5 +58,7 @@ export async function updateSentOn(
 ): Promise<MailboxRow> {
   const before = await lockMailbox(tx, target)
   if (!before) throw problem('mailbox-not-found')
+  // whoever gets mail for a role name can get a certificate for the domain
+  if (isRoleName(before.name)) requireScope(subject, 'names:reserved')
   return updateMailbox(tx, target, await withForwarded(tx, subject, values, before))
 }
