@@ -25,10 +25,10 @@ const description = `Provisions mail domains, mailboxes and accounts in Postgres
 
 - **Names.** The local part of an address is also a login name by itself, so it belongs to one mailbox in the whole installation: \`user01@example.jp\` and \`user01@example.com\` cannot both exist (409 \`name-taken\`). Whether a name is free is therefore the one thing a caller can learn about domains that are not its own.
 - **Errors** are \`application/problem+json\` (RFC 9457). Switch on \`type\`: \`/problems/<code>\`; each is a page of this service.
-- **Repeats.** \`PUT /v1/mailboxes/{mailbox}\` is made for jobs that run again and again. A POST with an \`Idempotency-Key\` is done once: for 24 hours the same request under it gets the first answer again, with \`idempotency-replayed: true\` and \`"secret_omitted": true\` in place of a generated password or token. Without a key a create that is repeated answers 409 and changes nothing.
+- **Repeats.** \`PUT /v1/mailboxes/{mailbox}\` is made for jobs that run again and again. A POST with an \`Idempotency-Key\` is done once: for 24 hours the same request under it gets the first answer again, with \`idempotency-replayed: true\` and \`"secret_omitted": true\` in place of a generated password or token. Without a key a create that is repeated answers 409 and changes nothing, but with \`name_candidates\` it makes another mailbox, and \`POST /v1/tokens\` another token: send a key there.
 - **Trials.** With \`?dry_run=true\` a POST, PUT, PATCH or DELETE is answered as it would be now, refusals included, and changes nothing; the answer has the header \`dry-run: true\`.
-- **Versions.** Every object has an ETag; PATCH, PUT and DELETE take it as \`If-Match\`. It is for writing only: GET never answers 304.
-- **Lists** are pages in the order of the names: send \`next\` as \`cursor\`. There is no total.
+- **Versions.** Every object that can be changed has an ETag; PATCH, PUT and DELETE take it as \`If-Match\`. It is for writing only: GET never answers 304.
+- **Lists** are pages in the order of the names, of tokens and audit events in that of the time: send \`next\` as \`cursor\`. There is no total.
 - **Callers** are bearer tokens with scopes and a list of domains; what lies outside the list answers as if it did not exist.`
 
 export interface DocumentOptions {

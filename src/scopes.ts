@@ -6,18 +6,20 @@ export const scopeDescriptions = {
   'mailboxes:write':
     'Create, change, rename, delete and restore mailboxes together with their accounts; includes mailboxes:read.',
   'mailboxes:purge':
-    'Remove mailboxes for good, so that their mail is gone and their names are free at once.',
+    'Remove mailboxes for good, so that their mail is gone and their names are free at once; lift holds, and give up the old addresses of renamed mailboxes.',
   'accounts:read': 'Read accounts.',
   'accounts:write':
     'Create, change and delete accounts, and give an existing account a mailbox; includes accounts:read.',
   'passwords:write': 'Set the password of an existing account.',
   'passwords:check': 'Ask whether a password is the right one for an account.',
-  'names:reserved': 'Use names that are reserved for roles, such as postmaster or admin (RFC 2142).',
+  'names:reserved':
+    'Use names that are reserved for roles, such as postmaster or admin (RFC 2142), also as aliases and catch-alls, and decide where their mail goes.',
   'aliases:read': 'Read aliases.',
   'aliases:write': 'Create, change and delete aliases; includes aliases:read.',
   'server:read': 'Read the settings and statistics of the installation.',
   'server:write': 'Change the settings of the installation; includes server:read.',
-  'mailflow:write': 'Change where mail goes: relaying, and the mail servers that clients are told to use.',
+  'mailflow:write':
+    'Change where mail goes: relaying, the domains that mail may be sent on to, and the mail servers that clients are told to use.',
   'forwarding:write':
     'Send mail on to addresses outside the domains of the caller, by aliases and by forwarding.',
   'imports:write': 'Run imports; every row needs the scope of its own operation besides.',

@@ -1,13 +1,13 @@
 import {
-  argon2idParameters,
+  argon2TagOctets,
+  phcString,
+  saltOctets,
   securePasswordMechanisms,
   type Verifier,
   type VerifierOptions,
 } from './verifiers.ts'
 
-const { memory, passes, parallelism } = argon2idParameters
 const blank = (octets: number) => Buffer.alloc(octets).toString('base64')
-const unpadded = (octets: number) => blank(octets).replace(/=+$/, '')
 
 /** For a request that is only tried: of the shape of real ones, but no hash was spent on them, and no password fits. */
 export function blankVerifiers({ mechanisms, scramIterations }: VerifierOptions): Verifier[] {
@@ -16,10 +16,7 @@ export function blankVerifiers({ mechanisms, scramIterations }: VerifierOptions)
     'CRAM-MD5': '0'.repeat(64),
   }
   return [
-    {
-      mechanism: 'ARGON2ID',
-      verifier: `$argon2id$v=19$m=${memory},t=${passes},p=${parallelism}$${unpadded(16)}$${unpadded(32)}`,
-    },
+    { mechanism: 'ARGON2ID', verifier: phcString(Buffer.alloc(saltOctets), Buffer.alloc(argon2TagOctets)) },
     ...securePasswordMechanisms
       .filter((mechanism) => mechanisms.includes(mechanism))
       .map((mechanism) => ({ mechanism, verifier: texts[mechanism] })),

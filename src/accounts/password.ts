@@ -33,7 +33,8 @@ export function parsePassword(text: string, pointer = '/password'): string {
     throw problemAt('password-not-accepted', pointer, detail)
   }
   if (lengthOf(text, pointer) < minCharacters) {
-    const detail = `Choose a password of at least ${minCharacters} characters, or of as many as the server's \`password_min_length\` says; or send \`generate_password: true\`.`
+    const detail =
+      'Choose a password of more characters (`password_min_length` of the server says how many), or send `generate_password: true`.'
     throw problemAt('password-too-weak', pointer, detail)
   }
   return nfcForm(text)

@@ -59,7 +59,6 @@ const deriveFor: Record<Mechanism, (prepared: string, options: VerifierOptions) 
     'CRAM-MD5': (prepared) => cramMd5Verifier(prepared),
   }
 
-/** A PHC string. */
 async function argon2idVerifier(password: string): Promise<string> {
   const nonce = randomBytes(saltOctets)
   const { memory, passes, parallelism } = argon2idParameters
@@ -72,6 +71,11 @@ async function argon2idVerifier(password: string): Promise<string> {
     parallelism,
     tagLength: argon2TagOctets,
   })
+  return phcString(nonce, tag)
+}
+
+export function phcString(nonce: Buffer, tag: Buffer): string {
+  const { memory, passes, parallelism } = argon2idParameters
   return `$argon2id$v=19$m=${memory},t=${passes},p=${parallelism}$${unpadded(nonce)}$${unpadded(tag)}`
 }
 

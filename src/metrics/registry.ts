@@ -1,4 +1,5 @@
 import { Counter, collectDefaultMetrics, Histogram, Registry } from 'prom-client'
+import { catalogue } from '../catalogue.ts'
 import type { Db } from '../database.ts'
 import { securityEvents } from '../security-events.ts'
 import type { WorkQueue } from '../work-queue.ts'
@@ -45,7 +46,9 @@ export function createMetrics({ db, derivations }: { db: Db; derivations: WorkQu
     labelNames: ['event'] as const,
     registers,
   })
-  for (const event of Object.keys(securityEvents)) events.inc({ event }, 0) // a rate needs the zero before the one
+  // a rate needs the zero before the one
+  for (const code of Object.keys(catalogue)) problems.inc({ code }, 0)
+  for (const event of Object.keys(securityEvents)) events.inc({ event }, 0)
   gaugeBuild(registers)
   gaugePool(registers, db)
   gaugePasswords(registers, derivations)
