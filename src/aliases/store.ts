@@ -54,7 +54,7 @@ export interface AliasTarget {
   visible: Subject['domains']
 }
 
-export async function findAlias(
+async function findAlias(
   db: Db,
   { address: { name, domain }, visible }: AliasTarget,
 ): Promise<AliasRow | undefined> {

@@ -129,7 +129,7 @@ export const domains: FastifyPluginAsyncTypebox<{ db: Db }> = async (app, { db }
         tags: ['domains'],
         summary: 'Delete a domain',
         description:
-          'Only for callers with all domains. One without mailboxes is removed at once. One with active mailboxes is refused unless `mailboxes=delete&expect=<mailbox_count>` (which needs `mailboxes:write`): then they are deleted with it, restorable until `purge_at`, and its name is held as long. Its aliases go with it, and come back with the restore. One that others are aliases of is refused. While a mailbox of it is on hold, deleted ones too, nothing of it is deleted.',
+          'Only for callers with all domains. One without mailboxes is removed at once. One with active mailboxes is refused unless `mailboxes=delete&expect=<mailbox_count>` (which needs `mailboxes:write`): then they are deleted with it, restorable until `purge_at`, and its name is held as long. Its aliases go with it, and come back with the restore. One that others are aliases of is refused. While a mailbox of it is on hold, deleted ones too, nothing of it is deleted. When it is removed for good, the tokens that name it end.',
         security: [{ bearer: ['domains:write'] }],
         params: DomainParams,
         headers: IfMatch,

@@ -1,7 +1,7 @@
 import { type Insertable, type Selectable, sql, type Updateable } from 'kysely'
 import { levelOf } from '../audit/actions.ts'
 import { insertEvents, recordChange } from '../audit/record.ts'
-import { allowLongStatements, type Database, type Db, type Tx } from '../database.ts'
+import type { Database, Db, Tx } from '../database.ts'
 import { type Precondition, requireVersion } from '../etag.ts'
 import type { Answer } from '../idempotency/once.ts'
 import { endSessions } from '../jobs/queue.ts'
@@ -10,6 +10,7 @@ import { type ProblemError, problem } from '../problems.ts'
 import type { Subject } from '../subject.ts'
 import { assertNoLoopsThrough, assertWithoutAddresses, prepareAliasOf } from './alias-domains.ts'
 import { countMailboxes } from './mailbox-counts.ts'
+import { dropUnlistedVerifiers, removesMechanism } from './mechanisms.ts'
 import { type DomainName, unicodeName } from './name.ts'
 import type { Domain, DomainListQuery } from './schemas.ts'
 
@@ -194,19 +195,4 @@ function writeDomain(tx: Tx, name: DomainName, changes: Updateable<Database['dom
     .where('name', '=', name)
     .returning(columns)
     .executeTakeFirstOrThrow()
-}
-
-// The server's list may be the shorter one, so a switch between the two counts as a removal too.
-function removesMechanism(before: DomainRow, after: DomainRow): boolean {
-  const { secure_password_mechanisms: old } = before
-  const { secure_password_mechanisms: now } = after
-  return (
-    !sameMembers({ old }, { old: now }) &&
-    (old === null || now === null || old.some((one) => !now.includes(one)))
-  )
-}
-
-export async function dropUnlistedVerifiers(tx: Tx, domain: DomainName | null): Promise<void> {
-  await allowLongStatements(tx)
-  await sql`select app.drop_unlisted_verifiers(${domain})`.execute(tx)
 }

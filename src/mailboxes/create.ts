@@ -7,7 +7,6 @@ import {
   refusePassword,
   requirePassword,
 } from '../accounts/new-password.ts'
-import { type PasswordPolicy, personalWords } from '../accounts/password-policy.ts'
 import { sealFor } from '../accounts/sealed-password.ts'
 import { mayTouch, requireAllDomains, requireScope } from '../auth.ts'
 import type { Db } from '../database.ts'
@@ -27,6 +26,7 @@ import {
   type Wish,
 } from './ground.ts'
 import type { NewMailbox } from './insert.ts'
+import { policyFor } from './password-policy.ts'
 import { withForwarded } from './sending-on.ts'
 import { type MailboxValues, parseMailboxValues } from './values.ts'
 import { type Attempt, type CreatedMailbox, isCollision, writeMailbox } from './write.ts'
@@ -142,16 +142,6 @@ async function withNewAccount(
 export function derivationFor(ground: Ground, wish: Wish) {
   const mechanisms = authenticationFor(ground, wish) === 'local' ? ground.secure_password_mechanisms : []
   return { mechanisms, scramIterations: ground.scram_iterations }
-}
-
-/** What the password of a new account is held against; `addresses` are all that it may get. */
-export function policyFor(
-  { password_min_length: minLength }: Ground,
-  addresses: readonly Address[],
-  { display_name }: MailboxRequest['person'],
-): PasswordPolicy {
-  const words = personalWords(...addresses.map(({ name, domain }) => ({ name, domain, display_name })))
-  return { minLength, words }
 }
 
 function onAccount(request: MailboxRequest): Attempt {

@@ -10,7 +10,7 @@ import { noteTakenNames } from '../rate-limits/name-taken.ts'
 import type { Subject } from '../subject.ts'
 import type { Address } from './address.ts'
 import { type CandidatesRequest, candidatePointer } from './candidates.ts'
-import { derivationFor, newMailbox, type Provisioning, policyFor } from './create.ts'
+import { derivationFor, newMailbox, type Provisioning } from './create.ts'
 import {
   assertAccountCreatable,
   assertMayLackPassword,
@@ -22,6 +22,7 @@ import {
   unknownDomain,
   type Wish,
 } from './ground.ts'
+import { policyFor } from './password-policy.ts'
 import { withForwarded } from './sending-on.ts'
 import { type CreatedMailbox, isCollision, writeMailbox } from './write.ts'
 

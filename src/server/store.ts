@@ -1,7 +1,7 @@
 import { type Selectable, sql, type Updateable } from 'kysely'
 import { recordChange } from '../audit/record.ts'
 import type { Database, Db, Tx } from '../database.ts'
-import { dropUnlistedVerifiers } from '../domains/store.ts'
+import { dropUnlistedVerifiers } from '../domains/mechanisms.ts'
 import { type Precondition, requireVersion } from '../etag.ts'
 import { sameMembers } from '../merge-patch.ts'
 import type { Server } from './schemas.ts'

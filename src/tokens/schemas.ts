@@ -28,7 +28,7 @@ const passwordDelivery = oneOf(['any', 'sealed'], {
     '`sealed`: it sets passwords only by having them made here and encrypted to a key (`seal_password_to`).',
 })
 
-export const tokenStates = ['active', 'revoked', 'expired'] as const
+const tokenStates = ['active', 'revoked', 'expired'] as const
 
 const members = {
   id,

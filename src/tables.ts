@@ -1,0 +1,177 @@
+import type { ColumnType, Generated, GeneratedAlways, Selectable } from 'kysely'
+import type { AccountName } from './accounts/name.ts'
+import type { Mechanism } from './accounts/verifiers.ts'
+import type { Action, Kind } from './audit/actions.ts'
+import type { DomainName } from './domains/name.ts'
+import type { Scope } from './scopes.ts'
+
+export type Authentication = 'local' | 'password_file' | 'active_directory'
+
+interface SettingsTable {
+  singleton: GeneratedAlways<boolean>
+  installation: string | null
+  mail_server: string | null
+  pop3s_port: number | null
+  imaps_port: number | null
+  submission_port: number | null
+  relay_networks: Generated<string[]>
+  postmaster_address: string | null
+  authentication: Authentication
+  create_account_default: boolean
+  secure_password_mechanisms: Mechanism[]
+  require_secure_password: boolean
+  scram_iterations: number
+  local_name_max_length: number
+  password_min_length: number
+  default_quota_bytes: number
+  deleted_retention_days: number
+  forward_allowed_domains: DomainName[] | null
+  tokens_not_before: Date | null
+  version: string
+  updated_at: Date
+}
+
+interface DomainsTable {
+  name: DomainName
+  state: Generated<'active' | 'deleted'>
+  locked: Generated<boolean>
+  authentication: Authentication | null
+  secure_password_mechanisms: Mechanism[] | null
+  mail_server: string | null
+  postmaster_address: string | null
+  mailbox_limit: number | null
+  default_quota_bytes: number | null
+  accepts_mail: Generated<boolean>
+  alias_of: DomainName | null
+  is_alias: GeneratedAlways<boolean>
+  purge_at: Date | null
+  version: Generated<string>
+  created_at: Generated<Date>
+  updated_at: Generated<Date>
+}
+
+interface AccountsTable {
+  name: AccountName
+  state: Generated<'active' | 'deleted' | 'held'>
+  authentication: Authentication
+  mechanisms: Generated<Mechanism[]>
+  disabled: Generated<boolean>
+  login_from: Date | null
+  login_until: Date | null
+  display_name: string | null
+  external_id: string | null
+  password_set_at: Date | null
+  version: Generated<string>
+  created_at: Generated<Date>
+  updated_at: Generated<Date>
+}
+
+interface AddressesTable {
+  name: AccountName
+  domain: DomainName
+  kind: 'mailbox' | 'alias'
+  holds_name: boolean
+}
+
+interface MailboxesTable {
+  name: AccountName
+  id: Generated<string>
+  domain: DomainName
+  kind: Generated<'mailbox'>
+  state: Generated<'active' | 'deleted'>
+  deleted_with_domain: Generated<boolean>
+  locked: Generated<boolean>
+  quota_bytes: number | null
+  forward_to: Generated<string[]>
+  forwarded: Generated<string[]>
+  keep_copy: Generated<boolean>
+  delivery: Generated<'accept' | 'refuse'>
+  hold: Generated<boolean>
+  purge_at: Date | null
+  version: Generated<string>
+  created_at: Generated<Date>
+  updated_at: Generated<Date>
+}
+
+interface AliasesTable {
+  /** Empty: the catch-all of its domain. */
+  name: AccountName
+  domain: DomainName
+  kind: Generated<'alias'>
+  targets: string[]
+  forwarded: Generated<string[]>
+  send_as: Generated<boolean>
+  version: Generated<string>
+  created_at: Generated<Date>
+  updated_at: Generated<Date>
+}
+
+interface IdempotencyKeysTable {
+  issuer: string
+  subject: string
+  key: string
+  fingerprint: Buffer
+  status: number
+  etag: string | null
+  location: string | null
+  body: ColumnType<object, string>
+  created_at: Generated<Date>
+}
+
+interface AuditEventsTable {
+  name: string
+  at: GeneratedAlways<Date>
+  id: GeneratedAlways<string>
+  action: Action
+  kind: Kind
+  object: string
+  domain: string | null
+  level: 'info' | 'alert'
+  subject: string | null
+  issuer: string | null
+  token_id: string | null
+  address: string | null
+  request_id: string | null
+  before: object | null
+  after: object | null
+}
+
+interface TokensTable {
+  id: string
+  parent: string | null
+  ancestors: string[]
+  label: string
+  scopes: Scope[]
+  domains: ['*'] | DomainName[]
+  allowed_ips: string[] | null
+  password_delivery: 'any' | 'sealed'
+  created_by: string
+  created_at: Date
+  expires_at: Date
+  revoked_at: Date | null
+  last_used_at: Date | null
+  version: Generated<string>
+}
+
+type TokenStatesView = Selectable<TokensTable> & { state: 'active' | 'revoked' | 'expired' }
+
+interface PasswordChecksTable {
+  account: Buffer
+  found: boolean
+  full_at: Date
+}
+
+/** The tables of the schema `app` that the service's role may read (migrations/). */
+export interface Database {
+  settings: SettingsTable
+  domains: DomainsTable
+  accounts: AccountsTable
+  addresses: AddressesTable
+  mailboxes: MailboxesTable
+  aliases: AliasesTable
+  idempotency_keys: IdempotencyKeysTable
+  audit_events: AuditEventsTable
+  tokens: TokensTable
+  token_states: TokenStatesView
+  password_checks: PasswordChecksTable
+}
