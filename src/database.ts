@@ -49,6 +49,8 @@ export function openDatabase(
     lock_timeout: 10_000,
     idle_in_transaction_session_timeout: 15_000,
     application_name: 'mailwright',
+    // where aliases lead is estimated as endless, and a compiler's half second is more than it takes to find out
+    options: '-c jit=off',
     keepAlive: true,
     types,
   })

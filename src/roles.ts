@@ -31,6 +31,7 @@ const creation: Record<string, readonly string[]> = {
     `create role ${mailReadRole} login`,
     `alter role ${mailReadRole} set default_transaction_read_only = on`,
     `alter role ${mailReadRole} set statement_timeout = '5s'`,
+    `alter role ${mailReadRole} set jit = off`,
     `alter role ${mailReadRole} set client_encoding = 'LATIN1'`,
   ],
   [mailWriteRole]: [
