@@ -23,6 +23,10 @@ function compiler(sharedSchemas: Schemas, leniency: { coerceTypes: boolean; useD
     ...leniency,
     removeAdditional: false,
     allowUnionTypes: true,
+    // The lint of the OpenAPI document judges the schemas; compiling the meta-schema anew at each start is most of what
+    // a start allocates.
+    meta: false,
+    validateSchema: false,
   })
   addFormats.default(ajv)
   for (const schema of Object.values(sharedSchemas)) ajv.addSchema(schema)
