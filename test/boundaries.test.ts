@@ -59,6 +59,31 @@ test('broken_targets tells a limited caller nothing of what lies behind its own 
   assert.deepEqual((await api.get('/v1/aliases/via-absent@a.jp')).body.broken_targets, ['to-absent@a.jp'])
 })
 
+describe("a domain that stands for a limited caller's, and is not its own", () => {
+  before(() => api.post('/v1/domains', { name: 'others.jp', alias_of: 'a.jp' }))
+
+  test('tells it nothing by how far its aliases reach', async () => {
+    for (const domain of ['others.jp', 'nothing.jp']) {
+      for (let i = 1; i <= 6; i++) {
+        const alias = { address: `${domain[0]}${i}@a.jp`, targets: [`${domain[0]}${i + 1}@${domain}`] }
+        assert.equal(outcome(await limited.post('/v1/aliases', alias)), '201', alias.address)
+      }
+    }
+  })
+
+  test('tells it nothing by what its renames redirect', async () => {
+    const seen = []
+    for (const domain of ['others.jp', 'nothing.jp']) {
+      const name = `to-${domain[0]}`
+      await limited.post('/v1/mailboxes', { address: `${name}@a.jp`, no_password: true })
+      await limited.post('/v1/aliases', { address: `via-${name}@a.jp`, targets: [`${name}@${domain}`] })
+      await limited.post(`/v1/mailboxes/${name}@a.jp/rename`, { address: `${name}.on@a.jp` })
+      seen.push((await limited.get(`/v1/aliases/via-${name}@a.jp`)).body.targets)
+    }
+    assert.deepEqual(seen, [['to-o@others.jp'], ['to-n@nothing.jp']])
+  })
+})
+
 test('an answer that was kept is shown to those only who may see what the path names', async () => {
   const headers = { 'idempotency-key': randomUUID() }
   const subject = 'counter'
