@@ -84,6 +84,20 @@ describe("a domain that stands for a limited caller's, and is not its own", () =
   })
 })
 
+test('a rename takes no name back from an alias that lies in a domain of others', async () => {
+  await api.post('/v1/mailboxes', { address: 'left@c.jp', no_password: true })
+  await api.post('/v1/mailboxes/left@c.jp/rename', { address: 'came@a.jp' })
+  const alias = async () => (await api.get('/v1/aliases/left@c.jp')).body
+  const before = await alias()
+  const back = { address: 'left@a.jp' }
+  const refused = await limited.post('/v1/mailboxes/came@a.jp/rename', back)
+  assert.equal(outcome(refused), '409 name-taken')
+  assert.ok(!('conflict' in refused.body))
+  assert.deepEqual(await alias(), before)
+  assert.equal(outcome(await api.post('/v1/mailboxes/came@a.jp/rename', back)), '200')
+  assert.equal((await alias()).holds_name, false)
+})
+
 test('an answer that was kept is shown to those only who may see what the path names', async () => {
   const headers = { 'idempotency-key': randomUUID() }
   const subject = 'counter'
@@ -118,9 +132,14 @@ describe('who gets the name of a domain after another holder', () => {
     assert.equal((await api.get(`/v1/tokens/${body.id}`)).body.state, 'revoked')
     const told = await api.get(`/v1/audit-events?object=${body.id}`)
     assert.equal(told.body.items[0].action, 'token.revoke')
+    const second = await service.as({ domains: ['a.jp', 'handed.jp'] })
+    assert.deepEqual((await second.get('/v1/audit-events?domain=handed.jp')).body.items, [], 'nobody has it')
     await api.post('/v1/domains', { name: 'handed.jp' })
-    const second = await service.as({ domains: ['handed.jp'] })
-    const events = (await second.get('/v1/audit-events')).body.items
+    for (const state of ['active', 'revoked'])
+      assert.deepEqual((await second.get(`/v1/tokens?state=${state}`)).body.items, [])
+    assert.equal(outcome(await second.get(`/v1/tokens/${body.id}`)), '404 token-not-found')
+    assert.equal(outcome(await second.delete(`/v1/tokens/${body.id}`)), '404 token-not-found')
+    const events = (await second.get('/v1/audit-events?domain=handed.jp')).body.items
     assert.deepEqual(
       events.map(({ action }: { action: string }) => action),
       ['domain.create'],
