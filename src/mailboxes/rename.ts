@@ -74,9 +74,9 @@ async function makeWay(tx: Tx, { subject, to }: Rename, before: MailboxRow): Pro
   await releaseOwnName(tx, to, before, subject.domains)
   const ground = await lookUpGround(tx, to)
   assertDomainFits(ground)
+  if (before.authentication === 'local') assertNameFits(to.name, ground.local_name_max_length, pointer)
   const taken = to.name === before.name ? aliasAt(ground, to) : collisionOf(ground, to, subject)
   if (taken) throw taken
-  if (before.authentication === 'local') assertNameFits(to.name, ground.local_name_max_length, pointer)
   if (to.domain === before.domain) return
   const domain = await findDomainForUpdate(tx, to.domain)
   if (!domain) throw unknownDomain(pointer)
