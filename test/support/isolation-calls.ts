@@ -13,7 +13,7 @@ export interface Words {
   /** What mail goes to. */
   target: fc.Arbitrary<string>
   etag: fc.Arbitrary<string>
-  /** Whether a trial; a grid of single requests is one of trials, so that the next finds what this one found. */
+  /** Whether a trial; single requests are, so that the next finds what this one found. */
   dryRun: fc.Arbitrary<boolean>
 }
 
@@ -247,7 +247,9 @@ function rest(parts: { [part in keyof Rest]: fc.Arbitrary<unknown> }): fc.Arbitr
   return fc.record(parts as Record<string, fc.Arbitrary<unknown>>) as fc.Arbitrary<Rest>
 }
 
-const wordOf: Record<string, keyof Words> = {
+type Named = 'domain' | 'mailbox' | 'account' | 'alias' | 'token'
+
+const wordOf: Record<string, Named> = {
   '{domain}': 'domain',
   '{mailbox}': 'mailbox',
   '{account}': 'account',
@@ -257,12 +259,21 @@ const wordOf: Record<string, keyof Words> = {
 
 type Operation = (typeof guardedOperations)[number]
 
+/** What the path of an operation names. */
+export function namesIn({ path }: Operation): Named[] {
+  return parametersOf(path).map((name) => wordOf[name]!)
+}
+
+function parametersOf(path: string): string[] {
+  return path.match(/\{\w+\}/g) ?? []
+}
+
 /** Requests for an operation that names such things. */
 export function requestsFor({ operationId, method, path }: Operation, words: Words): fc.Arbitrary<Request> {
   const call = calls[operationId]
   if (typeof call !== 'function') throw new Error(`say in calls how ${operationId} is called`)
-  const names = path.match(/\{\w+\}/g) ?? []
-  const named = fc.tuple(...names.map((name) => spelt(words[wordOf[name]!] as fc.Arbitrary<string>)))
+  const names = parametersOf(path)
+  const named = fc.tuple(...names.map((name) => spelt(words[wordOf[name]!])))
   const tried = method === 'get' || operationId === 'checkPassword' ? fc.constant(false) : words.dryRun
   return fc.tuple(named, call(words), tried).map(([values, { query = {}, body, headers = {} }, dryRun]) => {
     const filled = names.reduce((text, name, i) => text.replace(name, encodeURIComponent(values[i]!)), path)
