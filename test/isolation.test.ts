@@ -16,7 +16,7 @@ const powerless = await service.as({ domains: [] })
 /** Who has a name that the caller may not know more of than that it is taken. */
 const foreigners = {
   'an active mailbox': 'there',
-  'a locked mailbox': 'locked',
+  'a locked mailbox': 'shut',
   'a mailbox with its account elsewhere': 'filed',
   'a deleted mailbox with its account': 'gone',
   'a deleted mailbox': 'kept',
@@ -39,8 +39,8 @@ before(async () => {
   await admin.post('/v1/accounts', { name: 'alone', generate_password: true, external_id: '1001' })
   await create('held@foreign.jp')
   await admin.post('/v1/mailboxes/held@foreign.jp/rename', { address: 'from-held@foreign.jp' })
-  await create('locked@foreign.jp')
-  await admin.patch('/v1/mailboxes/locked@foreign.jp', { locked: true })
+  await create('shut@foreign.jp')
+  await admin.patch('/v1/mailboxes/shut@foreign.jp', { locked: true })
   await create('filed@foreign.jp', { authentication: 'password_file' })
   for (const domains of [['foreign.jp'], ['foreign.jp', 'own.jp'], ['*']])
     await admin.post('/v1/tokens', { label: 'x', scopes: ['mailboxes:read'], domains })
@@ -146,7 +146,7 @@ describe('lists', () => {
         const text = JSON.stringify(body.items)
         assert.doesNotMatch(
           text,
-          /foreign|deleted\.jp|"(there|gone|kept|along|alone|held|locked|filed|from-held)/,
+          /foreign|deleted\.jp|"(there|gone|kept|along|alone|held|shut|filed|from-held)/,
           filter,
         )
         assert.ok(body.items.length <= 1, filter)
