@@ -116,6 +116,19 @@ test('an answer that was kept is shown to those only who may see what the path n
   }
 })
 
+test('nor a token that was made for the domains of another token of the subject', async () => {
+  const headers = { 'idempotency-key': randomUUID() }
+  const wish = { label: 'Job', scopes: ['mailboxes:read'] }
+  const as = (domains: '*' | string[]) => service.as({ subject: 'maker', domains })
+  const [wide, own, other] = [await as(['a.jp', 'b.jp']), await as(['a.jp']), await as('*')]
+  assert.equal(outcome(await wide.post('/v1/tokens', wish, { headers })), '201')
+  const refused = await own.post('/v1/tokens', wish, { headers })
+  assert.equal(outcome(refused), '422 idempotency-key-reused')
+  assert.deepEqual([refused.headers.get('location'), refused.headers.get('etag')], [null, null])
+  const again = await other.post('/v1/tokens', wish, { headers })
+  assert.deepEqual([outcome(again), again.headers.get('idempotency-replayed')], ['201', 'true'])
+})
+
 describe('who gets the name of a domain after another holder', () => {
   test('is not within the tokens of that one, nor shown what it did', async () => {
     await api.post('/v1/domains', { name: 'handed.jp' })
