@@ -69,7 +69,8 @@ as $$
       join app.aliases as a on a.targets && array(
         select above.name || '@' || d.name from app.domains as d where d.name = above.domain
         union all
-        select above.name || '@' || d.name from app.domains as d where d.alias_of = above.domain
+        select above.name || '@' || d.name from app.domains as d
+        where d.alias_of = above.domain and (visible is null or d.name = any (visible))
       )
     where above.depth < 6 and above.name <> '' and (visible is null or a.domain = any (visible))
   )

@@ -59,6 +59,45 @@ test('broken_targets tells a limited caller nothing of what lies behind its own 
   assert.deepEqual((await api.get('/v1/aliases/via-absent@a.jp')).body.broken_targets, ['to-absent@a.jp'])
 })
 
+describe("a domain that stands for a limited caller's, and is not its own", () => {
+  before(() => api.post('/v1/domains', { name: 'others.jp', alias_of: 'a.jp' }))
+
+  test('tells it nothing by how far its aliases reach', async () => {
+    for (const domain of ['others.jp', 'nothing.jp']) {
+      for (let i = 1; i <= 6; i++) {
+        const alias = { address: `${domain[0]}${i}@a.jp`, targets: [`${domain[0]}${i + 1}@${domain}`] }
+        assert.equal(outcome(await limited.post('/v1/aliases', alias)), '201', alias.address)
+      }
+    }
+  })
+
+  test('tells it nothing by what its renames redirect', async () => {
+    const seen = []
+    for (const domain of ['others.jp', 'nothing.jp']) {
+      const name = `to-${domain[0]}`
+      await limited.post('/v1/mailboxes', { address: `${name}@a.jp`, no_password: true })
+      await limited.post('/v1/aliases', { address: `via-${name}@a.jp`, targets: [`${name}@${domain}`] })
+      await limited.post(`/v1/mailboxes/${name}@a.jp/rename`, { address: `${name}.on@a.jp` })
+      seen.push((await limited.get(`/v1/aliases/via-${name}@a.jp`)).body.targets)
+    }
+    assert.deepEqual(seen, [['to-o@others.jp'], ['to-n@nothing.jp']])
+  })
+})
+
+test('a rename takes no name back from an alias that lies in a domain of others', async () => {
+  await api.post('/v1/mailboxes', { address: 'left@c.jp', no_password: true })
+  await api.post('/v1/mailboxes/left@c.jp/rename', { address: 'came@a.jp' })
+  const alias = async () => (await api.get('/v1/aliases/left@c.jp')).body
+  const before = await alias()
+  const back = { address: 'left@a.jp' }
+  const refused = await limited.post('/v1/mailboxes/came@a.jp/rename', back)
+  assert.equal(outcome(refused), '409 name-taken')
+  assert.ok(!('conflict' in refused.body))
+  assert.deepEqual(await alias(), before)
+  assert.equal(outcome(await api.post('/v1/mailboxes/came@a.jp/rename', back)), '200')
+  assert.equal((await alias()).holds_name, false)
+})
+
 test('an answer that was kept is shown to those only who may see what the path names', async () => {
   const headers = { 'idempotency-key': randomUUID() }
   const subject = 'counter'
@@ -77,6 +116,19 @@ test('an answer that was kept is shown to those only who may see what the path n
   }
 })
 
+test('nor a token that was made for the domains of another token of the subject', async () => {
+  const headers = { 'idempotency-key': randomUUID() }
+  const wish = { label: 'Job', scopes: ['mailboxes:read'] }
+  const as = (domains: '*' | string[]) => service.as({ subject: 'maker', domains })
+  const [wide, own, other] = [await as(['a.jp', 'b.jp']), await as(['a.jp']), await as('*')]
+  assert.equal(outcome(await wide.post('/v1/tokens', wish, { headers })), '201')
+  const refused = await own.post('/v1/tokens', wish, { headers })
+  assert.equal(outcome(refused), '422 idempotency-key-reused')
+  assert.deepEqual([refused.headers.get('location'), refused.headers.get('etag')], [null, null])
+  const again = await other.post('/v1/tokens', wish, { headers })
+  assert.deepEqual([outcome(again), again.headers.get('idempotency-replayed')], ['201', 'true'])
+})
+
 describe('who gets the name of a domain after another holder', () => {
   test('is not within the tokens of that one, nor shown what it did', async () => {
     await api.post('/v1/domains', { name: 'handed.jp' })
@@ -93,9 +145,14 @@ describe('who gets the name of a domain after another holder', () => {
     assert.equal((await api.get(`/v1/tokens/${body.id}`)).body.state, 'revoked')
     const told = await api.get(`/v1/audit-events?object=${body.id}`)
     assert.equal(told.body.items[0].action, 'token.revoke')
+    const second = await service.as({ domains: ['a.jp', 'handed.jp'] })
+    assert.deepEqual((await second.get('/v1/audit-events?domain=handed.jp')).body.items, [], 'nobody has it')
     await api.post('/v1/domains', { name: 'handed.jp' })
-    const second = await service.as({ domains: ['handed.jp'] })
-    const events = (await second.get('/v1/audit-events')).body.items
+    for (const state of ['active', 'revoked'])
+      assert.deepEqual((await second.get(`/v1/tokens?state=${state}`)).body.items, [])
+    assert.equal(outcome(await second.get(`/v1/tokens/${body.id}`)), '404 token-not-found')
+    assert.equal(outcome(await second.delete(`/v1/tokens/${body.id}`)), '404 token-not-found')
+    const events = (await second.get('/v1/audit-events?domain=handed.jp')).body.items
     assert.deepEqual(
       events.map(({ action }: { action: string }) => action),
       ['domain.create'],

@@ -53,12 +53,12 @@ function candidates(filter: AuditFilter): RawBuilder<unknown> {
   const { domains, limit } = filter
   const page = sql`${conditions(filter)} order by e.at desc, e.id desc limit ${limit + 1}`
   if (domains === '*') return sql`select e.* from app.audit_events as e where ${page}`
-  // a domain that was purged and made anew may have another holder
-  const since = sql`coalesce((select d.created_at from app.domains as d where d.name = own.domain), '-infinity')`
-  return sql`select e.* from unnest(${domains}::text[]) as own (domain) cross join lateral (
+  // a domain that was purged and made anew may have another holder, and one that is not there is nobody's
+  return sql`select e.* from app.domains as d cross join lateral (
       select e.* from app.audit_events as e
-      where e.domain = own.domain and e.at >= ${since} and ${page}
-    ) as e`
+      where e.domain = d.name and e.at >= d.created_at and ${page}
+    ) as e
+    where d.name = any(${domains}::text[])`
 }
 
 function conditions({ object, subject, action, since, until, before }: AuditFilter): RawBuilder<unknown> {

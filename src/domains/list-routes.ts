@@ -27,7 +27,7 @@ export const domainList: FastifyPluginAsyncTypebox<{ db: Db }> = async (app, { d
       const after = parseCursor(cursor)?.after
       const rows = await listDomains(db, request.subject.domains, { ...options, after })
       const page = toPage(rows, options.limit, (row) => row.name)
-      const counts = await mailboxCounts(page.items.map((row) => row.name))
+      const counts = await mailboxCounts(page.items)
       linkNext(request, reply, page.next)
       return {
         items: page.items.map((row) => toDomain(row, counts.get(row.name) ?? 0, request.subject)),

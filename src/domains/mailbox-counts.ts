@@ -1,29 +1,40 @@
 import type { Db } from '../database.ts'
 import type { DomainName } from './name.ts'
+import type { DomainRow } from './store.ts'
 
 const largeDomain = 1_000
 const freshMs = 60_000
 
-export type MailboxCounts = (names: DomainName[]) => Promise<Map<DomainName, number>>
+type Domain = Pick<DomainRow, 'name' | 'created_at'>
+
+export type MailboxCounts = (domains: Domain[]) => Promise<Map<DomainName, number>>
 
 /**
  * Counts the active mailboxes of domains for a list. The count of a large domain is remembered for a
  * minute, so that a page of a list does not count a million rows at each call; small ones are always counted.
  */
 export function createMailboxCounts(db: Db, now: () => number = Date.now): MailboxCounts {
-  const remembered = new Map<DomainName, { count: number; until: number }>()
+  const remembered = new Map<string, { count: number; until: number }>()
 
-  return async (names) => {
-    for (const [name, { until }] of remembered) if (until <= now()) remembered.delete(name)
+  return async (domains) => {
+    for (const [key, { until }] of remembered) if (until <= now()) remembered.delete(key)
+    const unknown = domains.filter((domain) => !remembered.has(keyOf(domain)))
     const counts = await countMailboxes(
       db,
-      names.filter((name) => !remembered.has(name)),
+      unknown.map(({ name }) => name),
     )
-    for (const [name, count] of counts) {
-      if (count >= largeDomain) remembered.set(name, { count, until: now() + freshMs })
+    for (const domain of unknown) {
+      const count = counts.get(domain.name) ?? 0
+      if (count >= largeDomain) remembered.set(keyOf(domain), { count, until: now() + freshMs })
     }
-    return new Map(names.map((name) => [name, remembered.get(name)?.count ?? counts.get(name) ?? 0]))
+    const countOf = (domain: Domain) => remembered.get(keyOf(domain))?.count ?? counts.get(domain.name) ?? 0
+    return new Map(domains.map((domain) => [domain.name, countOf(domain)]))
   }
+}
+
+/** One that is removed and made anew may have another holder. */
+function keyOf({ name, created_at }: Domain): string {
+  return `${name} ${created_at.toISOString()}`
 }
 
 export async function countMailboxes(db: Db, names: DomainName[]): Promise<Map<DomainName, number>> {

@@ -51,22 +51,23 @@ export const domainStatistics: FastifyPluginAsyncTypebox<{ db: Db }> = async (ap
 
 /** Counts at each call while that is cheap; a large domain is counted once a minute. */
 function createDomainStatistics(db: Db): (name: DomainName) => Promise<DomainStatistics> {
-  const remembered = new Map<DomainName, DomainStatistics>()
+  const remembered = new Map<string, DomainStatistics>()
   return async (name) => {
     for (const [known, { as_of }] of remembered) {
       if (Date.now() - as_of.getTime() > freshMs) remembered.delete(known)
     }
-    await assertThere(db, name) // only the counts may be old
-    const counted = remembered.get(name) ?? (await count(db, name))
-    if (counted.mailboxes >= largeDomain) remembered.set(name, counted)
+    const { created_at } = await getLive(db, name) // only the counts may be old
+    const key = `${name} ${created_at.toISOString()}` // one that is made anew may have another holder
+    const counted = remembered.get(key) ?? (await count(db, name))
+    if (counted.mailboxes >= largeDomain) remembered.set(key, counted)
     return counted
   }
 }
 
-async function assertThere(db: Db, name: DomainName): Promise<void> {
-  await db
+function getLive(db: Db, name: DomainName): Promise<{ created_at: Date }> {
+  return db
     .selectFrom('domains')
-    .select('name')
+    .select('created_at')
     .where('name', '=', name)
     .where('state', '=', 'active')
     .executeTakeFirstOrThrow(() => problem('domain-not-found'))

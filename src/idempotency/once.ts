@@ -1,7 +1,7 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Db, Tx } from '../database.ts'
 import { setETag, toETag } from '../etag.ts'
-import { ProblemError } from '../problems.ts'
+import { ProblemError, problem } from '../problems.ts'
 import type { IdempotencyKey } from './key.ts'
 import { assertKeyFree, findAnswer, insertAnswer, type KeptAnswer, lockKey } from './store.ts'
 
@@ -41,6 +41,8 @@ interface Exchange {
   db: Db
   request: FastifyRequest
   reply: FastifyReply
+  /** Whether a kept answer may be repeated to this caller, where that is not judged before by what the request names. */
+  maySee?: (body: object) => boolean
 }
 
 /**
@@ -52,12 +54,14 @@ export async function answerOnce<Row, Body extends object>(
   toAnswer: (row: Row) => Answer<Body>,
   operate: (writer: Writer<Row, Answer<Body> | KeptAnswer>) => Promise<Answer<Body> | KeptAnswer>,
 ): Promise<Body> {
-  const { db, request, reply } = exchange
+  const { db, request, reply, maySee = () => true } = exchange
   const { idempotencyKey: key } = request
   const outcome = key
     ? await operateOnce(db, key, () => operate(keeping(exchange, key, toAnswer)))
     : await operate(answering(db, toAnswer))
-  return 'version' in outcome ? send(reply, outcome) : replay(reply, outcome)
+  if ('version' in outcome) return send(reply, outcome)
+  if (!maySee(outcome.body)) throw problem('idempotency-key-reused')
+  return replay(reply, outcome)
 }
 
 function answering<Row, Body>(

@@ -86,10 +86,10 @@ export function assertCreatable(ground: Ground, wish: Wish, subject: Subject): v
   const { pointer, createAccount } = wish
   if (ground.domain === null) throw unknownDomain(pointer)
   if (ground.alias_of !== null) throw aliasDomainProblem(pointer)
+  if (createAccount) assertAccountCreatable(ground, wish) // before the name is judged, so that it tells nothing of it
   const collision = findCollision(ground, wish, subject)
   if (collision) throw collision
-  if (createAccount) assertAccountCreatable(ground, wish)
-  else assertLinkable(ground, wish)
+  if (!createAccount) assertLinkable(ground, wish)
   assertWithinLimit(ground.mailbox_limit, ground.mailbox_count ?? 0)
 }
 

@@ -17,7 +17,8 @@ export function isOwn(visible: Subject['domains'], domain: RawBuilder<unknown>):
 }
 
 /**
- * The old address in its domain and in those that are aliases of it. With a detail, name+detail, it is looked for only
+ * The old address in its domain and in those of the caller that are aliases of it: in another's it is as foreign to the
+ * caller as one of anybody else. With a detail, name+detail, it is looked for only
  * where the old address is given up: no index finds it, and an alias passes it on. The graph of aliases is held.
  */
 export async function findOldAddresses(
@@ -26,7 +27,10 @@ export async function findOldAddresses(
   { to, keepOld, subject: { domains: visible } }: Rename,
 ): Promise<Redirection[]> {
   const { rows } = await sql<{ address: string }>`
-    with d as (select d.name from app.domains as d where d.name = ${domain} or d.alias_of = ${domain})
+    with d as (
+      select d.name from app.domains as d
+      where d.name = ${domain} or d.alias_of = ${domain} and ${isOwn(visible, sql`d.name`)}
+    )
     select ${name} || '@' || d.name as address from d
     union
     select t.address

@@ -14,7 +14,7 @@ import type { Address } from './address.ts'
 import { findCollision, type Ground, lookUpGround, unknownDomain } from './ground.ts'
 import { assertRoom } from './insert.ts'
 import { moveMailbox } from './move.ts'
-import { findOldAddresses, lockDomainsAround } from './old-addresses.ts'
+import { findOldAddresses, isOwn, lockDomainsAround } from './old-addresses.ts'
 import { redirectTargets } from './redirect.ts'
 import { getMailbox, lockMailbox, type MailboxTarget } from './store.ts'
 import type { MailboxRow } from './view.ts'
@@ -71,12 +71,12 @@ async function lockAccountOf(tx: Tx, name: string): Promise<void> {
 /** Throws what stands against the new address, as for a create. An alias that an earlier rename left there gives way. */
 async function makeWay(tx: Tx, { subject, to }: Rename, before: MailboxRow): Promise<void> {
   if (await isOwnOldAddress(tx, to, before)) await giveWay(tx, to, before)
-  await releaseOwnName(tx, to, before)
+  await releaseOwnName(tx, to, before, subject.domains)
   const ground = await lookUpGround(tx, to)
   assertDomainFits(ground)
+  if (before.authentication === 'local') assertNameFits(to.name, ground.local_name_max_length, pointer)
   const taken = to.name === before.name ? aliasAt(ground, to) : collisionOf(ground, to, subject)
   if (taken) throw taken
-  if (before.authentication === 'local') assertNameFits(to.name, ground.local_name_max_length, pointer)
   if (to.domain === before.domain) return
   const domain = await findDomainForUpdate(tx, to.domain)
   if (!domain) throw unknownDomain(pointer)
@@ -97,14 +97,22 @@ async function giveWay(tx: Tx, to: Address, { address }: MailboxRow): Promise<vo
   await recordEvent(tx, { action: 'alias.delete', object: to.address, domain: to.domain, before })
 }
 
-/** The name that an earlier rename left in another domain: the alias stays, and the mailbox has its name back. */
-async function releaseOwnName(tx: Tx, { name }: Address, { address, id }: MailboxRow): Promise<void> {
+/**
+ * The name that an earlier rename left in another domain of the caller: the alias stays, and the mailbox has its name
+ * back. Elsewhere the alias is not the caller's to change, and the name is taken.
+ */
+async function releaseOwnName(
+  tx: Tx,
+  { name }: Address,
+  { address, id }: MailboxRow,
+  visible: Subject['domains'],
+): Promise<void> {
   await sql`
     with x as (
       update app.addresses as x set holds_name = false
       from app.aliases as a
       where x.name = ${name} and x.kind = 'alias' and x.holds_name and a.name = x.name and a.domain = x.domain
-        and a.left_by = ${id} and a.targets = array[${address}::text]
+        and a.left_by = ${id} and a.targets = array[${address}::text] and ${isOwn(visible, sql`x.domain`)}
       returning x.name, x.domain
     ), a as (
       update app.aliases as a set version = gen_random_uuid(), updated_at = now()

@@ -81,7 +81,11 @@ function isLimited({ subject }: FastifyRequest): boolean {
 }
 
 /** Refusals that come only where the name is free: a caller that names no password asks for nothing else. */
-const freeNames: ReadonlySet<string> = new Set<ProblemCode>(['password-required', 'password-too-weak'])
+const freeNames: ReadonlySet<string> = new Set<ProblemCode>([
+  'password-required',
+  'password-too-weak',
+  'mailbox-limit-reached',
+])
 
 /**
  * Of how many names a refusal tells whether they are taken. Each counts before it is answered, so that many requests at

@@ -51,6 +51,11 @@ function parseOwn({ domains }: Maker, text: string, i: number): DomainName {
   throw unknownDomain(i)
 }
 
+/** Whether a token of these domains is one that the caller may see. */
+export function isWithinDomains({ domains }: Pick<Maker, 'domains'>, wanted: readonly string[]): boolean {
+  return domains === '*' || wanted.every((name) => domains.includes(name as DomainName))
+}
+
 export function unknownDomain(i?: number): ProblemError {
   if (i !== undefined) return problemAt('unknown-domain', `/domains/${i}`, 'There is no such domain.')
   return problemAt('unknown-domain', '/domains', 'Your token has no domains that it could give.')

@@ -53,9 +53,16 @@ export async function readNotBefore(db: Db): Promise<{ notBefore: Date | null }>
   return { notBefore: row.tokens_not_before }
 }
 
-/** To a limited caller a token exists whose domains are all its own. */
+/**
+ * To a limited caller a token exists whose domains are all its own. One that ended before a domain of that name was made
+ * is of whoever had the name before: all of them end when a domain is removed (src/tokens/end-with-domain.ts).
+ */
 function isVisible(visible: Subject['domains']): Expression<SqlBool> {
-  return visible === '*' ? sql<boolean>`true` : sql<boolean>`domains <@ ${visible}::text[]`
+  if (visible === '*') return sql<boolean>`true`
+  return sql<boolean>`domains <@ ${visible}::text[] and not exists (
+    select from unnest(domains) as own (name) left join app.domains as d on d.name = own.name
+    where least(revoked_at, expires_at) <= coalesce(d.created_at, now())
+  )`
 }
 
 export function getToken(db: Db, id: string, visible: Subject['domains']): Promise<TokenRow> {

@@ -36,6 +36,18 @@ test('of a large domain may be a minute old, but not for a domain that is gone',
   assert.equal(outcome(await admin.get('/v1/domains/large.jp/statistics')), '404 domain-not-found')
 })
 
+test('of one that is made anew are its own', async () => {
+  await fill('anew.jp', 1_200)
+  const read = async () => [
+    (await admin.get('/v1/domains/anew.jp/statistics')).body.mailboxes,
+    (await admin.get('/v1/domains?prefix=anew')).body.items[0].mailbox_count,
+  ]
+  assert.deepEqual(await read(), [1_200, 1_200])
+  await admin.delete('/v1/domains/anew.jp?mailboxes=delete&expect=1200&accounts=delete&purge=true')
+  await admin.post('/v1/domains', { name: 'anew.jp' })
+  assert.deepEqual(await read(), [0, 0])
+})
+
 test('are for those who may see the domain', async () => {
   const limited = await service.as({ domains: ['other.jp'] })
   assert.equal(outcome(await limited.get('/v1/domains/small.jp/statistics')), '404 domain-not-found')

@@ -156,6 +156,36 @@ test('names that nobody takes count too, so that many requests at once tell no m
   assert.equal(rows.length, 0)
 })
 
+test('a domain that is full tells of free names no more often', async () => {
+  await admin.patch('/v1/domains/own.jp', { mailbox_limit: 0 })
+  const client = await reseller('full')
+  const probes = Array.from({ length: 2 * limit }, (_, i) =>
+    client.post('/v1/mailboxes', { address: `free${i}@own.jp`, no_password: true }),
+  )
+  const counts = tally(await Promise.all(probes))
+  await admin.patch('/v1/domains/own.jp', { mailbox_limit: null })
+  assert.deepEqual(counts, { '409 mailbox-limit-reached': limit, '429 too-many-requests': limit })
+})
+
+test('what no name would be made with tells nothing of the name', async () => {
+  const client = await reseller('in vain')
+  const long = 'a-name-that-is-too-long-for-a-local-account'
+  await admin.post('/v1/mailboxes', {
+    address: `${long}@foreign.jp`,
+    authentication: 'password_file',
+    generate_password: true,
+  })
+  for (const wish of [
+    { address: 'taken@own.jp', authentication: 'active_directory' },
+    { address: 'nobody@own.jp', authentication: 'active_directory' },
+    { address: `${long}@own.jp` },
+    { address: `${long}s@own.jp` },
+  ]) {
+    const expected = wish.authentication ? '422 authentication-unavailable' : '422 invalid-name'
+    assert.equal(outcome(await client.post('/v1/mailboxes', { ...wish, no_password: true })), expected)
+  }
+})
+
 test('tokens that a token makes share its budget', async () => {
   const { body } = await admin.post('/v1/tokens', {
     label: 'Reseller',

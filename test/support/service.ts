@@ -44,16 +44,21 @@ export interface Service {
 interface Options {
   jobs?: DoveadmConfig
   limits?: RateLimits
+  /** Of another service, so that the tokens of one are good at both. */
+  keys?: InstallationKeys
+  /** false: each request asks the table for its token, as where changes cannot be heard. */
+  remembersTokens?: boolean
 }
 
 /**
  * A database of its own, cloned from the template, and the service on a free port, where `jobs` is given with a worker
  * beside it. All of it ends with the test file.
  */
-export async function startService({ jobs, limits }: Options = {}): Promise<Service> {
+export async function startService(options: Options = {}): Promise<Service> {
+  const { jobs, limits, remembersTokens = true } = options
   const database = await cloneDatabase()
   const folder = await mkdtemp(join(tmpdir(), 'mailwright-test-'))
-  const keys = await loadOrCreateKeys(join(folder, 'token-key.json'))
+  const keys = options.keys ?? (await loadOrCreateKeys(join(folder, 'token-key.json')))
   const db = openDatabase(database.serviceUrl)
   const admin = new pg.Pool({ connectionString: database.adminUrl, max: 4 })
   admin.on('error', () => {}) // a connection that still closes when its database is dropped
@@ -63,7 +68,7 @@ export async function startService({ jobs, limits }: Options = {}): Promise<Serv
     db,
     derivations,
     auth: { keys, domainsClaim: 'mailwright_domains' },
-    databaseUrl: database.serviceUrl,
+    ...(remembersTokens && { databaseUrl: database.serviceUrl }),
     ...(limits && { limits }),
     fastify: { logger: { level: 'trace', stream: { write: (line: string) => void log.push(line) } } },
   })

@@ -234,6 +234,9 @@ describe('reading tokens', () => {
     }
     await own.delete(`${path}/${made[4]}`)
     await service.admin.query(
+      `update app.domains set created_at = now() - interval '3 days' where name = 'c.jp'`,
+    )
+    await service.admin.query(
       `insert into app.tokens (id, label, scopes, domains, created_by, created_at, expires_at)
        values (gen_random_uuid(), 'old', '{domains:read}', '{c.jp}', 'hr',
          date_trunc('second', now()) - interval '2 days', now() - interval '1 day')`,
