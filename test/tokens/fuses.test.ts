@@ -4,11 +4,12 @@ import { afterEach, before, beforeEach, describe, test } from 'node:test'
 import { type Client, createClient, outcome } from '../support/client.ts'
 import { assertInvariants } from '../support/invariants.ts'
 import { assertOutcomes, startRaces, until } from '../support/races.ts'
+import { startReplica } from '../support/service.ts'
 import { type MadeToken, makeToken } from '../support/tokens.ts'
 
-const { service, here: root, there, newDomain, newName, count } = await startRaces()
+const { service, here: root, newDomain, newName, count } = await startRaces()
 const { admin, url } = service
-const replicaUrl = there.url
+const replicaUrl = await startReplica(service)
 const allScopes = [
   ...['domains:write', 'mailboxes:write', 'mailboxes:purge', 'accounts:write', 'passwords:write'],
   ...['aliases:write', 'tokens:write', 'audit:read'],
@@ -152,9 +153,9 @@ describe('what counts, and what does not', () => {
         patch({ locked: false }, 200, 1),
         patch({ delivery: 'refuse' }, 200, 2),
         patch({ delivery: 'accept', locked: true }, 200, 3),
-        put({ locked: true }, 3),
-        put({ locked: false }, 3),
-        put({ locked: true, delivery: 'refuse' }, 4),
+        put({ quota_bytes: 8 }, 3),
+        put({ delivery: 'refuse' }, 4),
+        put({ delivery: 'refuse' }, 4),
       ],
     ],
     [
@@ -295,7 +296,7 @@ for (const [what, kind, send, ok] of [
     'ensureMailbox',
     'locks',
     (c: Client, name: string) =>
-      c.put(`/v1/mailboxes/m-${name}@${domain}`, { locked: true, create_account: false }),
+      c.put(`/v1/mailboxes/m-${name}@${domain}`, { delivery: 'refuse', create_account: false }),
     200,
   ],
   [
