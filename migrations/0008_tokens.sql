@@ -17,6 +17,9 @@ create table app.tokens (
   domains text[] not null,                   -- {*}: all
   allowed_ips cidr[],                        -- null: from anywhere
   password_delivery text not null default 'any',
+  deletes_per_day integer,                   -- what it may do in a UTC day, with all that were made with it; null: no limit
+  locks_per_day integer,
+  password_sets_per_day integer,
   created_by text not null,                  -- the subject of the caller that made it
   created_at timestamptz not null,           -- its whole second is the iat
   expires_at timestamptz not null,
@@ -32,6 +35,8 @@ create table app.tokens (
   constraint tokens_domains_check check (app.are_token_domains(domains)),
   constraint tokens_allowed_ips_check check (cardinality(allowed_ips) > 0),
   constraint tokens_password_delivery_check check (password_delivery in ('any', 'sealed')),
+  constraint tokens_limits_check
+    check (deletes_per_day >= 0 and locks_per_day >= 0 and password_sets_per_day >= 0),
   constraint tokens_created_at_check check (created_at = date_trunc('milliseconds', created_at)),
   constraint tokens_expires_at_check check (
     expires_at > created_at and expires_at <= created_at + interval '366 days'
@@ -45,7 +50,7 @@ create index tokens_parent_idx on app.tokens (parent) where parent is not null;
 -- the same moment can escape it.
 create view app.token_states as
   select t.id, t.parent, t.ancestors, t.label, t.scopes, t.domains, t.allowed_ips, t.password_delivery,
-    t.created_by, t.created_at, t.expires_at, t.last_used_at, t.version, ended.at as revoked_at,
+    t.deletes_per_day, t.locks_per_day, t.password_sets_per_day, t.created_by, t.created_at, t.expires_at, t.last_used_at, t.version, ended.at as revoked_at,
     case when ended.at is not null then 'revoked' when t.expires_at <= now() then 'expired' else 'active' end as state
   from app.tokens as t
     cross join app.settings as s

@@ -45,7 +45,9 @@ import { requestLog } from './request-log.ts'
 import { problemSchemas } from './responses.ts'
 import { server } from './server/routes.ts'
 import { serverSchemas } from './server/schemas.ts'
+import { blowFuses } from './tokens/blow.ts'
 import { createTokenCheck } from './tokens/check.ts'
+import { tokenReset } from './tokens/reset-routes.ts'
 import { tokens } from './tokens/routes.ts'
 import { tokenSchemas } from './tokens/schemas.ts'
 import { buildValidator, refuseUnknownQuery } from './validation.ts'
@@ -107,6 +109,7 @@ export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
       await api.register(auth, { ...options.auth, check })
       await api.register(requestContext)
       await api.register(dryRun)
+      await api.register(blowFuses, { db })
       await api.register(budgets, limits)
       if (limits.nameTaken !== undefined) await api.register(nameTakenBudget, { db, limit: limits.nameTaken })
       const derivations = api.chargePasswords(options.derivations)
@@ -128,6 +131,7 @@ export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
       await api.register(server, { prefix: '/server', db, check })
       await api.register(auditEvents, { prefix: '/audit-events', db })
       await api.register(tokens, { prefix: '/tokens', db, keys: options.auth.keys, check })
+      await api.register(tokenReset, { prefix: '/tokens', db })
     },
     { prefix: '/v1' },
   )

@@ -178,6 +178,11 @@ export const catalogue = {
     title: 'The caller has done this too often',
     help: 'Each caller has a budget for what it does in a minute (see the headers `RateLimit` and `RateLimit-Policy`), and of one account only a few checks of its password may fail in a row, whoever asks. Nothing was changed. Try again after `Retry-After` seconds, and do not repeat a check whose answer is known.',
   },
+  'fuse-blown': {
+    status: 429,
+    title: 'The token has reached a limit of what it may do in a day',
+    help: 'The token, or one that it was made with, has `limits` for deletions, locks or new passwords in a day (UTC), and the request would exceed one. Nothing was changed. From now on everything that counts against that limit is refused, the next day too: there is no `Retry-After`, and repeating does not help. Find out why so much was wanted; then another token with `tokens:write` resets it with POST /v1/tokens/{id}/reset. A deletion of a whole domain needs as much as it has mailboxes and aliases.',
+  },
   'internal-error': {
     status: 500,
     title: 'The service failed',

@@ -142,7 +142,10 @@ const problemHeaders: Record<number, object> = {
   403: { 'www-authenticate': { type: 'string', description: 'RFC 6750 §3: the scope that is missing.' } },
   405: { allow: { type: 'string', description: 'The methods of this path.' } },
   429: {
-    'retry-after': { type: 'integer', description: 'Seconds to wait before trying again.' },
+    'retry-after': {
+      type: 'integer',
+      description: 'Seconds to wait before trying again; not with `fuse-blown`, which no time mends.',
+    },
     ratelimit: rateLimit,
     'ratelimit-policy': rateLimitPolicy,
   },

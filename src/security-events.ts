@@ -8,6 +8,8 @@ export const securityEvents = {
   'conflict-burst': 'A caller had 60 requests answered with 409 within a minute.',
   'names-probed': 'A caller limited to some domains has used up its budget of taken names.',
   'rate-limited': 'A caller has used up a budget and is refused (429).',
+  'fuse-blown':
+    'A token wanted more than its `limits` allow in a day, and is refused until it is reset (429).',
   'wrong-address': 'A token was used from an address that it is not allowed from.',
   'password-check-failed': 'A password was checked and was not the right one.',
   'password-check-throttled': 'A password was not checked: too many checks of the account have failed.',

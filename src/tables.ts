@@ -4,6 +4,7 @@ import type { Mechanism } from './accounts/verifiers.ts'
 import type { Action, Kind } from './audit/actions.ts'
 import type { DomainName } from './domains/name.ts'
 import type { Scope } from './scopes.ts'
+import type { Fuse } from './tokens/limits.ts'
 
 export type Authentication = 'local' | 'password_file' | 'active_directory'
 
@@ -145,12 +146,25 @@ interface TokensTable {
   domains: ['*'] | DomainName[]
   allowed_ips: string[] | null
   password_delivery: 'any' | 'sealed'
+  deletes_per_day: number | null
+  locks_per_day: number | null
+  password_sets_per_day: number | null
   created_by: string
   created_at: Date
   expires_at: Date
   revoked_at: Date | null
   last_used_at: Date | null
   version: Generated<string>
+}
+
+interface TokenFusesTable {
+  token: string
+  kind: Fuse
+  /** Only compared in SQL. */
+  day: string
+  count: number
+  allowed: number
+  blown_at: Date | null
 }
 
 type TokenStatesView = Selectable<TokensTable> & { state: 'active' | 'revoked' | 'expired' }
@@ -173,5 +187,6 @@ export interface Database {
   audit_events: AuditEventsTable
   tokens: TokensTable
   token_states: TokenStatesView
+  token_fuses: TokenFusesTable
   password_checks: PasswordChecksTable
 }

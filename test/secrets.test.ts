@@ -141,6 +141,7 @@ test('shows a token in the answer that made it and nowhere else', async () => {
   const authorization = `Bearer ${token}`
   for (const path of ['/v1/tokens', `/v1/tokens/${shown.id}`])
     assert.equal(outcome(await api.get(path, { headers: { authorization } })), '200')
+  assert.equal(outcome(await api.post(`/v1/tokens/${shown.id}/reset`)), '200')
   assert.equal(outcome(await api.delete(`/v1/tokens/${shown.id}`)), '204')
   const refused = await api.get('/v1/tokens', { headers: { authorization } })
   assert.equal(outcome(refused), '401 unauthenticated')

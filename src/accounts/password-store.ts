@@ -6,6 +6,7 @@ import { meets, type Precondition } from '../etag.ts'
 import { endSessions } from '../jobs/queue.ts'
 import { problem } from '../problems.ts'
 import type { Subject } from '../subject.ts'
+import { assertWhole, draw } from '../tokens/fuses.ts'
 import type { AccountName } from './name.ts'
 import type { Prepared } from './new-password.ts'
 import { personalWords } from './password-policy.ts'
@@ -40,6 +41,7 @@ export async function lookUpPasswordGround(
   before?: PasswordGround,
 ): Promise<PasswordGround> {
   const account = await getAccount(db, name, visible)
+  await assertWhole(db, 'password_sets')
   if (before) assertSame(account, before)
   if (!meets(precondition, account.version)) throw problem('precondition-failed')
   const { rows } = await sql<ListAndSettings>`
@@ -95,6 +97,7 @@ export async function setPassword(
   const after = { password_set: true }
   await recordEvent(tx, { action: 'account.set-password', object: name, domain: domainOf(before), after })
   if (before.mailbox !== null) await endSessions(tx, before.mailbox)
+  await draw(tx, 'password_sets', 1)
   return version
 }
 

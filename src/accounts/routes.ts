@@ -6,6 +6,7 @@ import { linkNext, parseCursor, toPage } from '../pagination.ts'
 import { problemOnViolation } from '../problem-details.ts'
 import { answer, bodyProblemResponses, noContent, problemResponses } from '../responses.ts'
 import { IfMatch, mergePatchTypes, ref } from '../schemas.ts'
+import { assertWhole } from '../tokens/fuses.ts'
 import type { WorkQueue } from '../work-queue.ts'
 import { assertMayTakeName, type CreatedAccount, createAccount, parsePersonMembers } from './create.ts'
 import { lookUpName, parseName } from './name.ts'
@@ -147,7 +148,12 @@ export const accounts: FastifyPluginAsyncTypebox<AccountOptions> = async (app, {
         consumes: mergePatchTypes,
         response: {
           200: answer(Account, 'The account as it is now.', 'etag'),
-          ...bodyProblemResponses('account-not-found', 'precondition-failed', 'invalid-login-period'),
+          ...bodyProblemResponses(
+            'account-not-found',
+            'precondition-failed',
+            'invalid-login-period',
+            'fuse-blown',
+          ),
         },
       },
     },
@@ -179,7 +185,12 @@ export const accounts: FastifyPluginAsyncTypebox<AccountOptions> = async (app, {
         headers: IfMatch,
         response: {
           204: noContent('Deleted.'),
-          ...bodyProblemResponses('account-not-found', 'account-has-mailbox', 'precondition-failed'),
+          ...bodyProblemResponses(
+            'account-not-found',
+            'account-has-mailbox',
+            'precondition-failed',
+            'fuse-blown',
+          ),
         },
       },
     },
@@ -189,6 +200,7 @@ export const accounts: FastifyPluginAsyncTypebox<AccountOptions> = async (app, {
         visible: request.subject.domains,
         precondition: parseIfMatch(request),
       }
+      await assertWhole(db, 'deletes')
       const deletion = db.transaction().execute((tx) => deleteAccount(tx, target))
       // checked at commit: a mailbox was made for it in the meantime
       await problemOnViolation(deletion, { mailboxes_account_fkey: 'account-has-mailbox' })

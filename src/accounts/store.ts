@@ -6,6 +6,7 @@ import { endLogins, endSessions } from '../jobs/queue.ts'
 import { sameMembers } from '../merge-patch.ts'
 import { problem } from '../problems.ts'
 import type { Subject } from '../subject.ts'
+import { draw } from '../tokens/fuses.ts'
 import type { AccountName } from './name.ts'
 import type { Account, AccountListQuery } from './schemas.ts'
 
@@ -130,7 +131,17 @@ export async function updateAccount(
   })
   if (after.disabled && !before.disabled && before.mailbox !== null) await endSessions(tx, before.mailbox)
   if (!sameMembers(before, { login_until: after.login_until })) await endLogins(tx, name, after.login_until)
+  if (isShut(before, after)) await draw(tx, 'locks', 1)
   return now
+}
+
+type Open = Pick<AccountRow, 'disabled' | 'login_from' | 'login_until'>
+
+/** Whether there is a time in which it could log in before and cannot any more. */
+function isShut(before: Open, after: Open): boolean {
+  const from = ({ login_from }: Open) => login_from?.getTime() ?? Number.NEGATIVE_INFINITY
+  const until = ({ login_until }: Open) => login_until?.getTime() ?? Number.POSITIVE_INFINITY
+  return (after.disabled && !before.disabled) || from(after) > from(before) || until(after) < until(before)
 }
 
 /** Holds the account until the transaction ends. */
@@ -168,4 +179,5 @@ export async function deleteAccount(tx: Tx, { name, visible, precondition }: Omi
   if (numDeletedRows === 0n) throw problem('account-has-mailbox')
   const before = { authentication, disabled, display_name, external_id }
   await recordEvent(tx, { action: 'account.delete', object: name, domain: null, before })
+  await draw(tx, 'deletes', 1)
 }

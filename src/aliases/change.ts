@@ -6,6 +6,7 @@ import { type Precondition, requireVersion } from '../etag.ts'
 import type { Address } from '../mailboxes/address.ts'
 import { sameMembers } from '../merge-patch.ts'
 import type { Subject } from '../subject.ts'
+import { draw } from '../tokens/fuses.ts'
 import { isCatchAll } from './address.ts'
 import { assertGraphSound, lockAliasGraph } from './graph.ts'
 import { type AliasRow, getAlias, type LockedAlias, lockAlias, removeAlias, writeAlias } from './store.ts'
@@ -80,4 +81,5 @@ export async function deleteAlias(tx: Tx, { subject, address, precondition }: Al
     domain: address.domain,
     before: { targets, send_as, holds_name },
   })
+  await draw(tx, 'deletes', 1)
 }

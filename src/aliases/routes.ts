@@ -4,6 +4,7 @@ import { parseIfMatch, setETag } from '../etag.ts'
 import { type Answer, answerOnce } from '../idempotency/once.ts'
 import { answer, bodyProblemResponses, noContent, problemResponses } from '../responses.ts'
 import { IfMatch, mergePatchTypes, ref } from '../schemas.ts'
+import { assertWhole } from '../tokens/fuses.ts'
 import { lookUpAliasAddress, parseAliasAddress } from './address.ts'
 import { assertMayRedirect, deleteAlias, updateAlias } from './change.ts'
 import { assertMaySendAs, assertMayTakeAddress, createAlias } from './create.ts'
@@ -138,7 +139,7 @@ export const aliases: FastifyPluginAsyncTypebox<{ db: Db }> = async (app, { db }
         headers: IfMatch,
         response: {
           204: noContent('Deleted.'),
-          ...bodyProblemResponses('alias-not-found', 'precondition-failed'),
+          ...bodyProblemResponses('alias-not-found', 'precondition-failed', 'fuse-blown'),
         },
       },
     },
@@ -146,6 +147,7 @@ export const aliases: FastifyPluginAsyncTypebox<{ db: Db }> = async (app, { db }
       const { subject, params } = request
       const address = lookUpAliasAddress(params.address)
       const write = { subject, address, precondition: parseIfMatch(request) }
+      await assertWhole(db, 'deletes')
       await db.transaction().execute((tx) => deleteAlias(tx, write))
       reply.code(204)
     },

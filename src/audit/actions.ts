@@ -23,7 +23,9 @@ export const actions = [
   'mailbox.restore',
   'mailbox.update',
   'server.update',
+  'token.blow-fuse',
   'token.create',
+  'token.reset',
   'token.revoke',
 ] as const satisfies readonly `${Kind}.${string}`[]
 export type Action = (typeof actions)[number]

@@ -7,6 +7,7 @@ import { deletionEvents, purgeEvents } from '../mailboxes/events.ts'
 import { keptAliasesGo } from '../mailboxes/kept-aliases.ts'
 import { problem, problemAt } from '../problems.ts'
 import { tokensEnd } from '../tokens/end-with-domain.ts'
+import { draw, isLimited } from '../tokens/fuses.ts'
 import { assertNoAliasDomains } from './alias-domains.ts'
 import type { DomainName } from './name.ts'
 import type { DomainDeleteQuery } from './schemas.ts'
@@ -29,8 +30,21 @@ export async function deleteDomain(tx: Tx, deletion: DomainDeletion): Promise<vo
   await assertNoneHeld(tx, name)
   const accountsGo = accounts === 'delete'
   if (active > 0) await endSessions(tx, `*@${name}`)
-  if (purge || active + deleted === 0) await purgeDomain(tx, domain, accountsGo)
-  else await setDeleted(tx, name, accountsGo)
+  const aliases = isLimited('deletes') ? await countAliases(tx, name) : 0
+  const mailboxes =
+    purge || active + deleted === 0
+      ? await purgeDomain(tx, domain, accountsGo)
+      : await setDeleted(tx, name, accountsGo)
+  await draw(tx, 'deletes', Math.max(1, mailboxes + aliases))
+}
+
+async function countAliases(tx: Tx, name: DomainName): Promise<number> {
+  const { count } = await tx
+    .selectFrom('aliases')
+    .select((eb) => eb.fn.countAll<number>().as('count'))
+    .where('domain', '=', name)
+    .executeTakeFirstOrThrow()
+  return count
 }
 
 function assertMeant({ mailboxes, expect }: DomainDeletion, active: number): void {
@@ -70,8 +84,8 @@ async function countStates(tx: Tx, name: DomainName): Promise<{ active: number; 
   return { active: count('active'), deleted: count('deleted') }
 }
 
-/** The domain waits, deleted and restorable, for the last of its mailboxes. */
-async function setDeleted(tx: Tx, name: DomainName, accountsGo: boolean): Promise<void> {
+/** The domain waits, deleted and restorable, for the last of its mailboxes. How many go is returned. */
+async function setDeleted(tx: Tx, name: DomainName, accountsGo: boolean): Promise<number> {
   const going = await sql<Counts>`
     with m as (
       update app.mailboxes as m
@@ -102,6 +116,7 @@ async function setDeleted(tx: Tx, name: DomainName, accountsGo: boolean): Promis
     before: { state: 'active', purge_at: null },
     after: { ...rows[0], ...going.rows[0] },
   })
+  return going.rows[0]!.mailboxes
 }
 
 interface Counts {
@@ -110,7 +125,7 @@ interface Counts {
 }
 
 /** Removes the rows of the domain, so that its name and the names of its mailboxes are free at once. */
-async function purgeDomain(tx: Tx, domain: DomainRow, accountsGo: boolean): Promise<void> {
+async function purgeDomain(tx: Tx, domain: DomainRow, accountsGo: boolean): Promise<number> {
   const { name, version: _, updated_at: __, ...was } = domain
   // Of a domain that was filled a minute ago Postgres may know nothing, and then its checks of foreign keys read the whole
   // table for each row.
@@ -142,4 +157,5 @@ async function purgeDomain(tx: Tx, domain: DomainRow, accountsGo: boolean): Prom
     select from d`.execute(tx)
   const counts: Counts = { mailboxes: rows.length, accounts: rows[0]?.accounts ?? 0 }
   await recordEvent(tx, { action: 'domain.purge', object: name, domain: name, before: { ...was, ...counts } })
+  return counts.mailboxes
 }

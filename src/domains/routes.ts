@@ -7,6 +7,7 @@ import { problem } from '../problems.ts'
 import { answer, bodyProblemResponses, noContent, problemResponses } from '../responses.ts'
 import { IfMatch, mergePatchTypes, ref } from '../schemas.ts'
 import type { Subject } from '../subject.ts'
+import { assertWhole } from '../tokens/fuses.ts'
 import { createDomain } from './create.ts'
 import { deleteDomain } from './deletion.ts'
 import { type DomainName, lookUpDomainName, parseDomainName } from './name.ts'
@@ -104,6 +105,7 @@ export const domains: FastifyPluginAsyncTypebox<{ db: Db }> = async (app, { db }
             'domain-has-addresses',
             'domain-has-alias-domains',
             'forwarding-refused',
+            'fuse-blown',
             ...aliasOfProblems,
           ),
         },
@@ -143,6 +145,7 @@ export const domains: FastifyPluginAsyncTypebox<{ db: Db }> = async (app, { db }
             'count-mismatch',
             'on-hold',
             'precondition-failed',
+            'fuse-blown',
           ),
         },
       },
@@ -152,6 +155,7 @@ export const domains: FastifyPluginAsyncTypebox<{ db: Db }> = async (app, { db }
       if (query.mailboxes) requireScope(subject, 'mailboxes:write')
       if (query.accounts === 'delete') requireScope(subject, 'accounts:write')
       if (query.purge) requireScope(subject, 'mailboxes:purge')
+      await assertWhole(db, 'deletes')
       const deletion = {
         ...query,
         name: requested(subject, request.params.domain),

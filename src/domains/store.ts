@@ -8,6 +8,7 @@ import { endSessions } from '../jobs/queue.ts'
 import { sameMembers } from '../merge-patch.ts'
 import { type ProblemError, problem } from '../problems.ts'
 import type { Subject } from '../subject.ts'
+import { draw } from '../tokens/fuses.ts'
 import { assertNoLoopsThrough, assertWithoutAddresses, prepareAliasOf } from './alias-domains.ts'
 import { countMailboxes } from './mailbox-counts.ts'
 import { dropUnlistedVerifiers, removesMechanism } from './mechanisms.ts'
@@ -185,7 +186,14 @@ export async function updateDomain(tx: Tx, { name, changes, precondition }: Doma
   if (row.locked && !before.locked) await endSessions(tx, `*@${name}`)
   if (removesMechanism(before, row)) await dropUnlistedVerifiers(tx, name)
   const counts = await countMailboxes(tx, [name])
-  return { row, mailboxCount: counts.get(name) ?? 0 }
+  const mailboxCount = counts.get(name) ?? 0
+  if (isShut(before, row)) await draw(tx, 'locks', Math.max(1, mailboxCount))
+  return { row, mailboxCount }
+}
+
+/** Whether nobody logs in, or no mail comes in, from now on. */
+function isShut(before: DomainRow, { locked, accepts_mail }: DomainRow): boolean {
+  return (locked && !before.locked) || (!accepts_mail && before.accepts_mail)
 }
 
 function writeDomain(tx: Tx, name: DomainName, changes: Updateable<Database['domains']>): Promise<DomainRow> {

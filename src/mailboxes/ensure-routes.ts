@@ -35,7 +35,12 @@ export const mailboxEnsure: FastifyPluginAsyncTypebox<Provisioning> = async (app
         response: {
           200: answer(MailboxEnsured, 'It was there, and is as asked now.', 'etag'),
           201: answer(MailboxEnsured, 'Created, and deliverable now.', 'etag', 'location'),
-          ...bodyProblemResponses('mailbox-not-found', 'precondition-failed', ...ensureProblems),
+          ...bodyProblemResponses(
+            'mailbox-not-found',
+            'precondition-failed',
+            'fuse-blown',
+            ...ensureProblems,
+          ),
         },
       },
     },

@@ -10,6 +10,7 @@ import { requireVersion } from '../etag.ts'
 import { endLogins, endSessions } from '../jobs/queue.ts'
 import { problem } from '../problems.ts'
 import type { Subject } from '../subject.ts'
+import { draw } from '../tokens/fuses.ts'
 import type { Address } from './address.ts'
 import { findCollision, type Ground, lookUpGround, unknownDomain } from './ground.ts'
 import { assertRoom } from './insert.ts'
@@ -55,6 +56,7 @@ export async function renameMailbox(tx: Tx, rename: Rename): Promise<MailboxRow>
   await endSessions(tx, before.address)
   if (before.login_until) await moveLoginsEnd(tx, before, to)
   await recordRename(tx, rename, before)
+  if (!rename.keepOld) await draw(tx, 'deletes', 1) // whoever comes next may have the old address
   return getMailbox(tx, { ...target, key: to })
 }
 

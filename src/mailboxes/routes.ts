@@ -6,6 +6,7 @@ import { parseIfMatch, setETag } from '../etag.ts'
 import { type Answer, answerOnce } from '../idempotency/once.ts'
 import { answer, bodyProblemResponses, noContent, problemResponses } from '../responses.ts'
 import { IfMatch, mergePatchTypes, ref } from '../schemas.ts'
+import { assertWhole, countably } from '../tokens/fuses.ts'
 import { parseAddress } from './address.ts'
 import { readCandidatesRequest } from './candidates.ts'
 import {
@@ -142,6 +143,7 @@ export const mailboxes: FastifyPluginAsyncTypebox<Provisioning> = async (app, pr
             'invalid-address',
             'forwarding-refused',
             'unknown-target',
+            'fuse-blown',
           ),
         },
       },
@@ -156,7 +158,7 @@ export const mailboxes: FastifyPluginAsyncTypebox<Provisioning> = async (app, pr
       assertMayLift(request.subject, values)
       const row = values.forward_to
         ? await db.transaction().execute((tx) => updateSentOn(tx, request.subject, target, values))
-        : await updateMailbox(db, target, values)
+        : await countably(db, 'locks', (to) => updateMailbox(to, target, values))
       setETag(reply, row.version)
       return toMailbox(row)
     },
@@ -177,7 +179,7 @@ export const mailboxes: FastifyPluginAsyncTypebox<Provisioning> = async (app, pr
         querystring: MailboxDeleteQuery,
         response: {
           204: noContent('Deleted.'),
-          ...bodyProblemResponses('mailbox-not-found', 'precondition-failed', 'on-hold'),
+          ...bodyProblemResponses('mailbox-not-found', 'precondition-failed', 'on-hold', 'fuse-blown'),
         },
       },
     },
@@ -191,9 +193,10 @@ export const mailboxes: FastifyPluginAsyncTypebox<Provisioning> = async (app, pr
         visible: subject.domains,
         precondition: parseIfMatch(request),
       }
+      await assertWhole(db, 'deletes')
       const accountGoes = limited || query.account === 'delete'
       if (query.purge) await db.transaction().execute((tx) => purgeMailbox(tx, target, accountGoes))
-      else await deleteMailbox(db, target, accountGoes)
+      else await countably(db, 'deletes', (to) => deleteMailbox(to, target, accountGoes))
       reply.code(204)
     },
   )

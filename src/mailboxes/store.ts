@@ -8,6 +8,7 @@ import { endSessionsJob, removeMailJobs } from '../jobs/queue.ts'
 import { problem } from '../problems.ts'
 import type { Subject } from '../subject.ts'
 import { tokensEnd } from '../tokens/end-with-domain.ts'
+import { draw } from '../tokens/fuses.ts'
 import { isMailboxId, lookUpAddress } from './address.ts'
 import { deletionEvents, purgeEvents } from './events.ts'
 import { keptAliasesGo } from './kept-aliases.ts'
@@ -114,6 +115,7 @@ export async function deleteMailbox(db: Db, target: MailboxTarget, accountGoes: 
     db,
   )
   if (rows.length === 0) await refuse(db, target, ['active'])
+  await draw(db, 'deletes', 1)
 }
 
 /**
@@ -145,6 +147,7 @@ export async function purgeMailbox(tx: Tx, target: MailboxTarget, accountGoes: b
     select ${removeMailJobs(sql`m.id`, sql`m.name || '@' || m.domain`)} from m`.execute(tx)
   if (rows.length === 0) await refuse(tx, target, anyState)
   if (domain?.state === 'deleted') await removeEmptyDomain(tx, domain.name)
+  await draw(tx, 'deletes', 1)
 }
 
 interface HeldDomain {

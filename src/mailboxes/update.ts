@@ -4,6 +4,7 @@ import type { Db } from '../database.ts'
 import { meets } from '../etag.ts'
 import { endSessionsJob } from '../jobs/queue.ts'
 import { problem } from '../problems.ts'
+import { draw } from '../tokens/fuses.ts'
 import { anyState, getMailbox, hasVersion, isTarget, type MailboxTarget } from './store.ts'
 import { givenColumns, type MailboxValues } from './values.ts'
 import { type MailboxRow, viewColumns, viewJoins, writtenColumns } from './view.ts'
@@ -23,6 +24,13 @@ function sentMembers(changes: MailboxValues) {
   }
 }
 
+type ChangedRow = MailboxRow & { was_locked: boolean; old_delivery: MailboxRow['delivery'] }
+
+/** Whether nobody logs in, or no mail comes in, from now on. */
+function isShut({ locked, was_locked, delivery, old_delivery }: ChangedRow): boolean {
+  return (locked && !was_locked) || (delivery === 'refuse' && old_delivery === 'accept')
+}
+
 /** One statement where something changes; an edit that changes nothing leaves version and times alone. */
 export async function updateMailbox(
   db: Db,
@@ -33,7 +41,7 @@ export async function updateMailbox(
   if (Object.values(changes).every((value) => value === undefined)) return unchanged(db, target, states)
   const sent = sentMembers(changes)
   const address = sql<string>`m.name || '@' || m.domain`
-  const { rows } = await sql<MailboxRow>`
+  const { rows } = await sql<ChangedRow>`
     with b as (
       select m.* from app.mailboxes as m
       where ${isTarget(target)} and m.state = any(${states}::text[]) and ${hasVersion(target.precondition)}
@@ -54,8 +62,12 @@ export async function updateMailbox(
     })}), ended as materialized (
       select ${endSessionsJob(address)} from m where ${changes.locked === true}
     )
-    select ${viewColumns}, (select count(*) from ended) from m ${viewJoins}`.execute(db)
-  return rows[0] ?? unchanged(db, target, states)
+    select ${viewColumns}, (select count(*) from ended), b.locked as was_locked, b.delivery as old_delivery
+    from m join b on b.name = m.name ${viewJoins}`.execute(db)
+  const row = rows[0]
+  if (!row) return unchanged(db, target, states)
+  if (isShut(row)) await draw(db, 'locks', 1)
+  return row
 }
 
 /** A hold by itself reaches a deleted mailbox too, whose mail is all that is left to be kept. */

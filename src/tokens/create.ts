@@ -8,7 +8,7 @@ import type { Subject } from '../subject.ts'
 import { parseFreeText } from '../text.ts'
 import { parseExpiry, parseRights, type Rights, unknownDomain } from './rights.ts'
 import type { TokenCreate } from './schemas.ts'
-import { findDomains, insertToken, onlyDomain, type TokenRow } from './store.ts'
+import { findDomains, insertToken, onlyDomain, type TokenRow, toToken } from './store.ts'
 
 /** A row, and the token that names it, which is shown once. */
 export interface MadeToken {
@@ -59,8 +59,9 @@ export async function createToken<Made>(
 
 /** What it may do; a token of several domains is told only to those who may see all of them. */
 async function recordMade(tx: Tx, row: TokenRow): Promise<void> {
-  const { id, label, scopes, domains, allowed_ips, password_delivery, expires_at, parent } = row
-  const after = { label, scopes, domains, allowed_ips, password_delivery, expires_at, parent }
+  const { id, label, scopes, domains, allowed_ips, password_delivery, limits, expires_at, parent } =
+    toToken(row)
+  const after = { label, scopes, domains, allowed_ips, password_delivery, limits, expires_at, parent }
   await recordEvent(tx, { action: 'token.create', object: id, domain: onlyDomain(domains), after })
 }
 

@@ -5,10 +5,11 @@ import { isWithin, type Network, networkText, parseNetwork, toNetwork } from '..
 import { type ProblemError, problem, problemAt } from '../problems.ts'
 import type { Scope } from '../scopes.ts'
 import type { Subject } from '../subject.ts'
+import { type Limits, parseLimits } from './limits.ts'
 import type { TokenCreate } from './schemas.ts'
 
 /** What one caller gives to another, which is never more than it holds itself. */
-export interface Rights {
+export interface Rights extends Limits {
   scopes: Scope[]
   domains: ['*'] | DomainName[]
   allowed_ips: string[] | null
@@ -32,6 +33,7 @@ export function parseRights(maker: Maker, wish: TokenCreate): Rights {
     domains: parseDomains(maker, wish.domains),
     allowed_ips: parseAllowedIps(maker, wish.allowed_ips),
     password_delivery: parsePasswordDelivery(maker, wish.password_delivery),
+    ...parseLimits(maker.token, wish.limits),
   }
 }
 

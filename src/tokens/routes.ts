@@ -4,22 +4,29 @@ import { parseIfMatch, setETag } from '../etag.ts'
 import { type Answer, answerOnce } from '../idempotency/once.ts'
 import type { InstallationKeys } from '../keys.ts'
 import { linkNext, parseCursor, toPage } from '../pagination.ts'
-import { problem, problemAt } from '../problems.ts'
+import { problemAt } from '../problems.ts'
 import { answer, bodyProblemResponses, noContent, problemResponses } from '../responses.ts'
 import { IfMatch, ref } from '../schemas.ts'
 import type { TokenCheck } from './check.ts'
 import { createToken, type MadeToken, parseNewToken } from './create.ts'
 import { isWithinDomains } from './rights.ts'
 import { Token, TokenCreate, TokenCreated, TokenList, TokenListQuery, TokenParams } from './schemas.ts'
-import { getToken, listTokens, revokeToken, type TokenFilter, type TokenRow, toToken } from './store.ts'
+import {
+  getToken,
+  isTokenId,
+  listTokens,
+  lookUpId,
+  revokeToken,
+  type TokenFilter,
+  type TokenRow,
+  toToken,
+} from './store.ts'
 
 export interface TokenOptions {
   db: Db
   keys: InstallationKeys
   check: Pick<TokenCheck, 'forget'>
 }
-
-const uuid = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i
 
 export const tokens: FastifyPluginAsyncTypebox<TokenOptions> = async (app, { db, keys, check }) => {
   app.post(
@@ -134,11 +141,6 @@ function toCreated({ row, token }: MadeToken): Answer<TokenCreated> {
   }
 }
 
-function lookUpId(text: string): string {
-  if (uuid.test(text)) return text
-  throw problem('token-not-found')
-}
-
 function keyOf({ created_at, id }: TokenRow): string {
   return `${created_at.toISOString()} ${id}`
 }
@@ -147,7 +149,7 @@ function parseAfter(cursor: string | undefined): TokenFilter['after'] {
   const after = parseCursor(cursor)?.after
   if (after === undefined) return undefined
   const [time = '', id = ''] = after.split(' ')
-  if (/^\d{4}-[\d:.T-]+Z$/.test(time) && !Number.isNaN(Date.parse(time)) && uuid.test(id))
+  if (/^\d{4}-[\d:.T-]+Z$/.test(time) && !Number.isNaN(Date.parse(time)) && isTokenId(id))
     return { createdAt: new Date(time), id }
   throw problemAt('invalid-request', 'query/cursor', 'is not a cursor that this service gave out')
 }

@@ -1,6 +1,17 @@
 import Type, { type Static } from 'typebox'
-import { defaulted, freeText, ListQuery, listOf, nullable, oneOf, strict, Timestamp } from '../schemas.ts'
+import {
+  defaulted,
+  freeText,
+  ListQuery,
+  listOf,
+  nullable,
+  oneOf,
+  optional,
+  strict,
+  Timestamp,
+} from '../schemas.ts'
 import { scopes } from '../scopes.ts'
+import { fuses } from './limits.ts'
 
 const id = Type.String({ format: 'uuid', description: 'Also the `jti` of the token.' })
 
@@ -28,6 +39,22 @@ const passwordDelivery = oneOf(['any', 'sealed'], {
     '`sealed`: it sets passwords only by having them made here and encrypted to a key (`seal_password_to`).',
 })
 
+/** What counts, in words. */
+const counted = {
+  deletes_per_day:
+    'Mailboxes and accounts that are deleted or purged, aliases that are deleted, and names that a rename gives up; a domain counts as its mailboxes and aliases, at least one.',
+  locks_per_day:
+    'Mailboxes that are locked or set to refuse mail, and accounts that are disabled or whose time to log in is made shorter; a domain that is locked, or told not to accept mail, counts as its active mailboxes, at least one.',
+  password_sets_per_day: 'Passwords that are set for accounts that are there.',
+}
+
+const limit = (description: string) => Type.Integer({ minimum: 0, maximum: 1_000_000_000, description })
+const limits = {
+  deletes_per_day: limit(counted.deletes_per_day),
+  locks_per_day: limit(counted.locks_per_day),
+  password_sets_per_day: limit(counted.password_sets_per_day),
+}
+
 const tokenStates = ['active', 'revoked', 'expired'] as const
 
 const members = {
@@ -43,6 +70,21 @@ const members = {
   domains,
   allowed_ips: nullable(allowedIps),
   password_delivery: passwordDelivery,
+  limits: strict(
+    {
+      deletes_per_day: nullable(limits.deletes_per_day),
+      locks_per_day: nullable(limits.locks_per_day),
+      password_sets_per_day: nullable(limits.password_sets_per_day),
+    },
+    {
+      description:
+        'What it may do in a day (UTC), together with all that were made with it; null = no limit.',
+    },
+  ),
+  blown_fuses: Type.Array(oneOf(fuses), {
+    description:
+      'The limits that were not enough once: what counts against them is refused until `POST /v1/tokens/{id}/reset`.',
+  }),
   state: oneOf(tokenStates, {
     description:
       '`revoked` is also what was made with a revoked token, and what is older than `tokens_not_before` of the server.',
@@ -68,6 +110,8 @@ const example = {
   domains: ['example.jp'],
   allowed_ips: ['192.0.2.0/28'],
   password_delivery: 'any',
+  limits: { deletes_per_day: 50, locks_per_day: null, password_sets_per_day: null },
+  blown_fuses: [],
   state: 'active',
   created_by: 'command-line',
   created_at: '2026-11-24T08:00:00.000Z',
@@ -125,6 +169,12 @@ export const TokenCreate = strict(
         'The addresses and networks that it can be used from. Left out: those of your own token, which they must lie within; where that has none, from anywhere.',
     }),
     password_delivery: Type.Optional(passwordDelivery),
+    limits: Type.Optional(
+      strict(optional(limits), {
+        description:
+          'What it may do in a day (UTC). What is wanted beyond is refused with 429 `fuse-blown`, from then on and also on the next day, until another token resets it. Left out: the limits of your own token, which it cannot exceed; what it does counts against those too.',
+      }),
+    ),
   },
   {
     $id: 'TokenCreate',
@@ -133,6 +183,7 @@ export const TokenCreate = strict(
         label: 'Reseller of example.jp',
         scopes: ['mailboxes:write', 'passwords:write'],
         domains: ['example.jp'],
+        limits: { deletes_per_day: 50 },
       },
     ],
   },

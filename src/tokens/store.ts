@@ -5,6 +5,7 @@ import type { DomainName } from '../domains/name.ts'
 import { type Precondition, requireVersion } from '../etag.ts'
 import { problem } from '../problems.ts'
 import type { Subject } from '../subject.ts'
+import type { Fuse, Limits } from './limits.ts'
 import type { Token, TokenListQuery } from './schemas.ts'
 
 const columns = [
@@ -15,6 +16,9 @@ const columns = [
   'domains',
   'allowed_ips',
   'password_delivery',
+  'deletes_per_day',
+  'locks_per_day',
+  'password_sets_per_day',
   'state',
   'created_by',
   'created_at',
@@ -24,11 +28,27 @@ const columns = [
   'version',
 ] as const
 
-export type TokenRow = Token & { version: string }
+const uuid = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i
 
-export function toToken({ version: _, ...token }: TokenRow): Token {
-  return token
+export function isTokenId(text: string): boolean {
+  return uuid.test(text)
 }
+
+export function lookUpId(text: string): string {
+  if (isTokenId(text)) return text
+  throw problem('token-not-found')
+}
+
+export type TokenRow = Omit<Token, 'limits'> & Limits & { version: string }
+
+export function toToken(row: TokenRow): Token {
+  const { version: _, deletes_per_day, locks_per_day, password_sets_per_day, ...token } = row
+  return { ...token, limits: { deletes_per_day, locks_per_day, password_sets_per_day } }
+}
+
+const blownFuses = sql<Fuse[]>`array(
+  select f.kind from app.token_fuses as f where f.token = token_states.id and f.blown_at is not null order by f.kind
+)`.as('blown_fuses')
 
 /** What a request needs to know of the token that it came with. */
 export type StoredToken = Pick<Database['token_states'], (typeof storedColumns)[number]>
@@ -40,6 +60,9 @@ const storedColumns = [
   'domains',
   'allowed_ips',
   'password_delivery',
+  'deletes_per_day',
+  'locks_per_day',
+  'password_sets_per_day',
   'expires_at',
   'state',
 ] as const
@@ -69,6 +92,7 @@ export function getToken(db: Db, id: string, visible: Subject['domains']): Promi
   return db
     .selectFrom('token_states')
     .select(columns)
+    .select(blownFuses)
     .where('id', '=', id)
     .where(isVisible(visible))
     .executeTakeFirstOrThrow(() => problem('token-not-found'))
@@ -81,7 +105,7 @@ export interface TokenFilter extends Omit<TokenListQuery, 'cursor'> {
 
 /** One row more than `limit`, where there is one. */
 export function listTokens(db: Db, { visible, state, after, limit }: TokenFilter): Promise<TokenRow[]> {
-  const query = db.selectFrom('token_states').select(columns).where('state', '=', state)
+  const query = db.selectFrom('token_states').select(columns).select(blownFuses).where('state', '=', state)
   const rest = after
     ? query.where(sql<boolean>`(created_at, id) > (${after.createdAt}, ${after.id}::uuid)`)
     : query
@@ -110,7 +134,7 @@ export async function insertToken(db: Db, values: Insertable<Database['tokens']>
     .values(values)
     .returning(['ancestors', ...columns.filter((name) => name !== 'state')])
     .executeTakeFirstOrThrow()
-  return { ...row, state: 'active' }
+  return { ...row, state: 'active', blown_fuses: [] }
 }
 
 export interface Revocation {

@@ -254,6 +254,7 @@ const writes: [string, () => Promise<Reply>, Told[]][] = [
       event('token.create', 'an id', null, {
         ...{ label: 'A job', scopes: ['domains:read'], domains: ['example.jp'], allowed_ips: null },
         ...{ password_delivery: 'any', expires_at: 'a moment', parent: null },
+        limits: { deletes_per_day: null, locks_per_day: null, password_sets_per_day: null },
       }),
     ],
   ],

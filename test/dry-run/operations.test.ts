@@ -75,6 +75,14 @@ const arrange: Record<string, (target: Target) => Promise<unknown>> = {
     const { body } = await client.post('/v1/tokens', { label: 'A job', scopes: ['domains:read'] })
     target.token = body.id
   },
+  resetToken: async (target) => {
+    const wish = { label: 'A job', scopes: ['domains:read'], limits: { deletes_per_day: 5 } }
+    target.token = (await client.post('/v1/tokens', wish)).body.id
+    await admin.query(
+      `insert into app.token_fuses (token, kind, day, count, allowed) values ($1, 'deletes', current_date, 3, 5)`,
+      [target.token],
+    )
+  },
 }
 
 interface Sending {

@@ -65,6 +65,9 @@ const arrange: Record<string, (target: Target) => Promise<unknown>> = {
     await client.post('/v1/domains', { name })
     await client.post('/v1/mailboxes', { address: mailbox, generate_password: true })
   },
+  async resetToken(target) {
+    target.token = (await client.post('/v1/tokens', { label: 'A job', scopes: ['domains:read'] })).body.id
+  },
   async renameMailbox({ mailbox }) {
     await client.post('/v1/mailboxes', { address: mailbox, generate_password: true })
   },

@@ -35,6 +35,8 @@ describe('making a token', () => {
       domains: ['a.jp'],
       allowed_ips: null,
       password_delivery: 'any',
+      limits: { deletes_per_day: null, locks_per_day: null, password_sets_per_day: null },
+      blown_fuses: [],
       state: 'active',
       created_by: 'hr',
       created_at: shown.created_at,
