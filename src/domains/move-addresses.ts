@@ -32,23 +32,30 @@ export async function moveAddresses(tx: Tx, move: Move): Promise<MovedAddresses>
   return rows[0]!
 }
 
-/** Once for each of the two domains, as where one mailbox is renamed, and each time without the address in the other. */
+/**
+ * Once for each of the two domains, as where one mailbox is renamed, and each time without the address in the other.
+ * That it came is written after that it left: parts of a statement that do not read one another have no order.
+ */
 function movedEvents(
   kind: 'mailbox' | 'alias',
   rows: RawBuilder<unknown>,
   { from, to, keepOld }: Move,
 ): RawBuilder<unknown> {
+  const [left, came] = [sql.raw(`${kind}_left`), sql.raw(`${kind}_came`)]
   const moved = (domain: string) => ({
     action: `${kind}.rename` as const,
     object: sql`moved.name || '@' || ${domain}::text`,
     domain: sql`${domain}::text`,
-    from: sql`${rows} as moved`,
   })
   const address = (domain: string) => sql`jsonb_build_object('address', moved.name || '@' || ${domain}::text)`
   const nowhere = sql`jsonb_build_object('address', null)`
-  const left = sql`jsonb_build_object('address', null, 'kept_as_alias', ${keepOld}::boolean)`
-  return sql`${sql.raw(kind)}_left as (${insertEvents({ ...moved(from), before: address(from), after: left })}),
-    ${sql.raw(kind)}_came as (${insertEvents({ ...moved(to), before: nowhere, after: address(to) })})`
+  const kept = sql`jsonb_build_object('address', null, 'kept_as_alias', ${keepOld}::boolean)`
+  const leaving = { ...moved(from), before: address(from), after: kept, from: sql`${rows} as moved` }
+  const coming = {
+    ...{ ...moved(to), before: nowhere, after: address(to) },
+    from: sql`(select count(*) from ${left}) as first cross join ${rows} as moved`,
+  }
+  return sql`${left} as (${insertEvents(leaving)} returning id), ${came} as (${insertEvents(coming)})`
 }
 
 /** What the mail servers have written down, while the mailboxes are still there to say whose it is. */
