@@ -15,6 +15,8 @@ import { type AuthOptions, auth } from './auth.ts'
 import { bodies, refuseUnknownBody } from './bodies.ts'
 import type { Db } from './database.ts'
 import { domainList } from './domains/list-routes.ts'
+import { domainMove } from './domains/move-routes.ts'
+import { domainMoveSchemas } from './domains/move-schemas.ts'
 import { domainRestore } from './domains/restore-routes.ts'
 import { domains } from './domains/routes.ts'
 import { domainSchemas } from './domains/schemas.ts'
@@ -68,6 +70,7 @@ const schemas = [
   ...problemSchemas,
   Health,
   ...domainSchemas,
+  ...domainMoveSchemas,
   DomainStatistics,
   ...accountSchemas,
   ...mailboxSchemas,
@@ -118,6 +121,7 @@ export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
       await api.register(domainList, { prefix: '/domains', db })
       await api.register(domainStatistics, { prefix: '/domains', db })
       await api.register(domainRestore, { prefix: '/domains', db })
+      await api.register(domainMove, { prefix: '/domains', db })
       await api.register(mailboxes, { prefix: '/mailboxes', db, derivations })
       await api.register(mailboxList, { prefix: '/mailboxes', db })
       await api.register(mailboxEnsure, { prefix: '/mailboxes', db, derivations })

@@ -9,7 +9,7 @@ const pages: Record<string, number> = {
   'aliases.md': 8,
   'audit.md': 6,
   'leavers.md': 14,
-  'lifecycle.md': 13,
+  'lifecycle.md': 26,
   'onboarding.md': 16,
   'tokens.md': 20,
 }

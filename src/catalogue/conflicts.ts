@@ -32,6 +32,11 @@ export const conflicts = {
     title: 'Other domains are aliases of this one',
     help: 'Without it their addresses would stand for nothing. Delete those domains first, or set their `alias_of` to null.',
   },
+  'addresses-taken': {
+    status: 409,
+    title: 'Both domains have an address of the same name',
+    help: 'Nothing was moved. A mailbox never has the name of another, but an alias can have it in each domain; `errors` names the addresses of the domain to move to, the first 20. Delete those aliases in one of the two, or give the mailboxes that they collide with another name.',
+  },
   'mailbox-exists': {
     status: 409,
     title: 'The mailbox already exists',

@@ -54,6 +54,7 @@ function leaveOut(value: unknown): unknown {
 
 const anna = 'anna@example.jp'
 const period = { login_from: null, login_until: null }
+const nowhere = { address: null }
 const account = {
   authentication: 'local',
   display_name: 'Anna',
@@ -245,6 +246,56 @@ const writes: [string, () => Promise<Reply>, Told[]][] = [
         { targets: ['bob@example.jp'], send_as: true, holds_name: false },
         null,
       ),
+    ],
+  ],
+  [
+    'moveDomain',
+    async () => {
+      await service.admin.query(`insert into app.domains (name) values ('moved.jp'), ('beside.jp')`)
+      await service.admin.query(`update app.domains set alias_of = 'moved.jp' where name = 'beside.jp'`)
+      await service.admin.query(`insert into app.accounts (name, authentication) values ('mover', 'local')`)
+      await service.admin.query(`insert into app.addresses values ('mover', 'moved.jp', 'mailbox', true)`)
+      await service.admin.query(`insert into app.mailboxes (name, domain) values ('mover', 'moved.jp')`)
+      await service.admin.query(`insert into app.addresses values ('desk', 'moved.jp', 'alias', false)`)
+      await service.admin.query(
+        `insert into app.aliases values ('desk', 'moved.jp', 'alias', '{mover@moved.jp}')`,
+      )
+      return api.post('/v1/domains/moved.jp/move', { to: 'elsewhere.jp' })
+    },
+    [
+      event(
+        'alias.update',
+        'desk@moved.jp',
+        { targets: ['mover@moved.jp'] },
+        { targets: ['mover@elsewhere.jp'] },
+        'moved.jp',
+      ),
+      event('mailbox.rename', 'mover@moved.jp', { address: 'mover@moved.jp' }, left, 'moved.jp'),
+      event(
+        'mailbox.rename',
+        'mover@elsewhere.jp',
+        nowhere,
+        { address: 'mover@elsewhere.jp' },
+        'elsewhere.jp',
+      ),
+      event('alias.rename', 'desk@moved.jp', { address: 'desk@moved.jp' }, left, 'moved.jp'),
+      event('alias.rename', 'desk@elsewhere.jp', nowhere, { address: 'desk@elsewhere.jp' }, 'elsewhere.jp'),
+      event(
+        'domain.update',
+        'beside.jp',
+        { alias_of: 'moved.jp' },
+        { alias_of: 'elsewhere.jp' },
+        'beside.jp',
+      ),
+      event(
+        'domain.move',
+        'moved.jp',
+        { domain: 'moved.jp' },
+        { kept_as_alias: true, mailboxes: 1, aliases: 1, to: 'elsewhere.jp', alias_domains: 1 },
+        null,
+      ),
+      event('domain.move', 'moved.jp', {}, { kept_as_alias: true, mailboxes: 1, aliases: 1 }, 'moved.jp'),
+      event('domain.move', 'elsewhere.jp', {}, { mailboxes: 1, aliases: 1 }, 'elsewhere.jp'),
     ],
   ],
   [

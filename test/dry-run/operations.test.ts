@@ -50,6 +50,10 @@ const arrange: Record<string, (target: Target) => Promise<unknown>> = {
     await createMailbox({ ...target, mailbox: `${target.account}@${target.domain}` })
     await client.delete(`/v1/domains/${target.domain}?mailboxes=delete&expect=1`)
   },
+  moveDomain: async (target) => {
+    await createDomain(target)
+    await createMailbox({ ...target, mailbox: `${target.account}@${target.domain}` })
+  },
   createMailbox: nothing,
   ensureMailbox: nothing,
   updateMailbox: createMailbox,

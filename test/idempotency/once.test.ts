@@ -75,6 +75,10 @@ const arrange: Record<string, (target: Target) => Promise<unknown>> = {
     await client.post('/v1/mailboxes', { address: mailbox, generate_password: true })
     await client.delete(`/v1/mailboxes/${mailbox}`)
   },
+  async moveDomain({ domain: name, account }) {
+    await client.post('/v1/domains', { name })
+    await client.post('/v1/mailboxes', { address: `${account}@${name}`, generate_password: true })
+  },
   async restoreDomain({ domain: name, account }) {
     await client.post('/v1/domains', { name })
     await client.post('/v1/mailboxes', { address: `${account}@${name}`, generate_password: true })

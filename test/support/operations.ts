@@ -35,6 +35,7 @@ export const guardedOperations = operations.filter(({ guarded, path }) => guarde
 const bodies: Record<string, (target: Target) => object> = {
   createDomain: ({ domain }) => ({ name: domain }),
   updateDomain: () => ({ locked: true }),
+  moveDomain: ({ mailbox }) => ({ to: mailbox.split('@')[1] ?? 'nowhere.example' }),
   createMailbox: ({ mailbox }) => ({ address: mailbox, generate_password: true }),
   ensureMailbox: () => ({ generate_password: true }),
   updateMailbox: () => ({ locked: true }),
