@@ -40,6 +40,7 @@ export const domainMove: FastifyPluginAsyncTypebox<{ db: Db }> = async (app, { d
             'mailbox-limit-reached',
             'alias-loop',
             'alias-limit-reached',
+            'fuse-blown',
           ),
         },
       },

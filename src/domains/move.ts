@@ -6,6 +6,7 @@ import { type Precondition, requireVersion } from '../etag.ts'
 import { endSessions } from '../jobs/queue.ts'
 import { unknownDomain } from '../mailboxes/ground.ts'
 import { problemAt } from '../problems.ts'
+import { draw } from '../tokens/fuses.ts'
 import { aliasDomainProblem } from './alias-domains.ts'
 import { moveAddresses } from './move-addresses.ts'
 import { assertMovable, assertStepsSound, dropMirrors, findNewSteps } from './move-checks.ts'
@@ -54,6 +55,9 @@ export async function moveDomain(tx: Tx, move: Move): Promise<Moved> {
   if (active > 0) await endSessions(tx, `*@${from}`)
   const moved = { ...counts, aliases_dropped: dropped, alias_domains_moved: aliasDomains }
   await recordMove(tx, move, moved)
+  const { mailboxes_moved: mailboxes, aliases_moved: aliases } = moved
+  // whoever comes next may have the old addresses
+  if (!move.keepOld) await draw(tx, 'deletes', Math.max(1, mailboxes + aliases))
   const { row } = await getDomain(tx, from)
   return { ...toMoved(move, row.version), ...moved, to }
 }

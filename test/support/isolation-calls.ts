@@ -32,6 +32,7 @@ export const calls: Record<string, 'all domains' | ((words: Words) => fc.Arbitra
   createDomain: 'all domains',
   deleteDomain: 'all domains',
   restoreDomain: 'all domains',
+  moveDomain: 'all domains',
   createAccount: 'all domains',
   getServer: 'all domains',
   updateServer: 'all domains',
@@ -137,6 +138,7 @@ export const calls: Record<string, 'all domains' | ((words: Words) => fc.Arbitra
           }),
           password_delivery: fc.constantFrom('any', 'sealed'),
           allowed_ips: fc.constantFrom(['127.0.0.1'], ['192.0.2.0/24']),
+          limits: fc.constantFrom({ deletes_per_day: 0 }, { locks_per_day: 5 }),
         },
         { requiredKeys: ['label', 'scopes'] },
       ),
@@ -145,6 +147,7 @@ export const calls: Record<string, 'all domains' | ((words: Words) => fc.Arbitra
   listTokens: () => list({ state: fc.constantFrom('active', 'revoked', 'expired') }),
   getToken: () => nothing,
   deleteToken: ({ etag }) => rest({ headers: ifMatch(etag) }),
+  resetToken: ({ etag }) => rest({ headers: both(ifMatch(etag), once) }),
 }
 
 /** Those that callers limited to some domains may use. */

@@ -32,6 +32,7 @@ const foreignIn: Record<string, (row: Row) => boolean> = {
   'app.password_checks': nobodys,
   'app.rate_counters': nobodys,
   'app.settings': nobodys,
+  'app.token_fuses': nobodys,
   'app.tokens': ({ domains }) => (domains as string[]).some((domain) => domain === '*' || begins(domain)),
   'app.verifiers': ({ name }) => begins(name),
   'mail.decoy_key': nobodys,

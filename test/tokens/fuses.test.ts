@@ -309,6 +309,15 @@ for (const [what, kind, send, ok] of [
       }),
     200,
   ],
+  [
+    'moveDomain',
+    'deletes',
+    async (c: Client, name: string) => {
+      await root.post('/v1/domains', { name: `${name}.example` })
+      return c.post(`/v1/domains/${name}.example/move`, { to: domain, keep_old_as_alias: false })
+    },
+    200,
+  ],
 ] as const) {
   test(`${what} is refused where nothing is left, and done after a reset and a wider limit`, async () => {
     const name = newName()
