@@ -154,7 +154,6 @@ const answerHeaders = {
   location: { type: 'string', format: 'uri-reference', description: 'The path of the new resource.' },
   link: { type: 'string', description: 'RFC 8288: `rel="next"`, where there is a next page.' },
   vary: { type: 'string', description: '`accept`: the media type was chosen by this header.' },
-  'cache-control': { type: 'string', description: 'RFC 9111: how long the answer may be kept.' },
   'dry-run': { type: 'string', description: '`true`: the request was only tried; nothing was changed.' },
   ratelimit: rateLimit,
   'ratelimit-policy': rateLimitPolicy,

@@ -22,9 +22,6 @@ const places = [
   { path: '/.well-known/autoconfig/mail/config-v1.1.xml', operationId: 'getWellKnownAutoconfig' },
 ]
 
-// Long enough for a proxy in front to take a burst, short enough for a new mail server to be told soon.
-const maxAgeSeconds = 300
-
 const schema = {
   tags: ['mail programs'],
   summary: 'What mail programs set up an account of a domain with',
@@ -41,7 +38,7 @@ const schema = {
     ),
   }),
   response: {
-    200: texts('The configuration.', ['text/xml'], 'cache-control'),
+    200: texts('The configuration.', ['text/xml']),
     ...responsesFor([
       'invalid-request',
       'configuration-not-found',
@@ -56,7 +53,9 @@ const schema = {
 /** Without a token: a program cannot have one before it knows how to log in. */
 export const autoconfig: FastifyPluginAsyncTypebox<Options> = async (app, { db, limit }) => {
   app.addHook('onRequest', async (_request, reply) => {
-    reply.header('cache-control', 'no-store') // of a refusal: the domain may be here in a moment
+    // A cache that mixed up hosts or queries would send people's passwords to the servers of another domain; and it
+    // would hold their addresses.
+    reply.header('cache-control', 'no-store')
   })
   await app.register(addressBudget, { name: 'configurations', what: 'client configurations', limit })
 
@@ -65,7 +64,7 @@ export const autoconfig: FastifyPluginAsyncTypebox<Options> = async (app, { db, 
       const domain = askedDomain({ address: query.emailaddress, host: hostname ?? '' })
       if (domain === undefined) throw problem('configuration-not-found')
       const xml = await describeDomain(db, domain)
-      reply.type('text/xml; charset=utf-8').header('cache-control', `public, max-age=${maxAgeSeconds}`)
+      reply.type('text/xml; charset=utf-8')
       return xml
     })
   }
