@@ -1,3 +1,4 @@
+import { clientConfigurations } from './catalogue/client-configurations.ts'
 import { conflicts } from './catalogue/conflicts.ts'
 
 export interface CatalogueEntry {
@@ -57,21 +58,12 @@ export const catalogue = {
     title: 'No such token',
     help: 'The path names a token that does not exist, or that has a domain which is not one of the domains of your token.',
   },
-  'configuration-not-found': {
-    status: 404,
-    title: 'There is no client configuration for this domain',
-    help: 'The address, or without one the host name of the request, is not in a domain whose logins a mail program can be told here: the domain is not of this installation, it is an alias of another one (log in with the address there), or the installation takes no clear-text logins. Whether the address itself exists is never looked up.',
-  },
   'method-not-allowed': {
     status: 405,
     title: 'The path does not have this method',
     help: 'The `Allow` header lists the methods of this path.',
   },
-  'not-acceptable': {
-    status: 406,
-    title: 'There is no answer of an accepted media type',
-    help: 'The `Accept` header takes none of the media types that the operation answers with; `detail` lists them.',
-  },
+  ...clientConfigurations,
   ...conflicts,
   'precondition-failed': {
     status: 412,
@@ -162,16 +154,6 @@ export const catalogue = {
     status: 422,
     title: 'The domain is an alias of another',
     help: 'Every address of an alias domain is the address of the same name in the domain that it stands for (`alias_of`), so it has none of its own, and no domain can be an alias of it. Make the address in the other domain, or set `alias_of` to null first.',
-  },
-  'login-form-unavailable': {
-    status: 422,
-    title: 'The mailbox does not have this form of login',
-    help: 'It has no password yet, or the server takes challenge and response only (`require_secure_password`), or the account has no verifier for that (`password_file`, or a mechanism that was listed after its last change of password). `credentials` of the mailbox shows the forms that it has.',
-  },
-  'login-form-not-expressible': {
-    status: 422,
-    title: 'The format cannot express this form of login',
-    help: 'Mail programs read the one word that this XML has for challenge and response, `password-encrypted`, as CRAM-MD5. An account with SCRAM-SHA-256 alone would not log in by it. Ask for `login=clear_text`, or with `Accept: text/plain` for a text that a person can follow.',
   },
   'unknown-target': {
     status: 422,

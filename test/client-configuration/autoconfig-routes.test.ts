@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { request } from 'node:http'
+import { connect } from 'node:net'
 import { after, before, describe, test } from 'node:test'
 import fc from 'fast-check'
 import { buildApp } from '../../src/app.ts'
@@ -172,6 +173,14 @@ test('without an address the host says which domain is meant', async () => {
     assert.equal((await askHost(host, place)).status, 404, host)
   const hosted = await askHost('autoconfig.other.jp', `${place}?emailaddress=a@example.jp`)
   assert.equal(hosted.body, expected, 'the address says more than the host')
+})
+
+test('a request without a host, as HTTP/1.0 has it, names no domain', async () => {
+  const { hostname, port } = new URL(service.url)
+  const socket = connect(Number(port), hostname).setEncoding('utf8').end(`GET ${place} HTTP/1.0\r\n\r\n`)
+  let answer = ''
+  for await (const chunk of socket) answer += chunk
+  assert.match(answer, /^HTTP\/1\.1 404 /)
 })
 
 test('what programs send besides is passed over; two addresses are refused', async () => {
