@@ -13,6 +13,8 @@ import { auditEvents } from './audit/routes.ts'
 import { auditSchemas } from './audit/schemas.ts'
 import { type AuthOptions, auth } from './auth.ts'
 import { bodies, refuseUnknownBody } from './bodies.ts'
+import { autoconfig } from './client-configuration/autoconfig-routes.ts'
+import { clientConfiguration } from './client-configuration/routes.ts'
 import type { Db } from './database.ts'
 import { domainList } from './domains/list-routes.ts'
 import { domainMove } from './domains/move-routes.ts'
@@ -101,6 +103,7 @@ export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
   await app.register(health, { db })
   await app.register(problemPages)
   await app.register(reference)
+  await app.register(autoconfig, { db, limit: limits.configurations })
   await app.register(metricsRoute, { metrics, auth: { ...options.auth, check } })
   await app.register(
     async (api) => {
@@ -127,6 +130,7 @@ export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
       await api.register(mailboxEnsure, { prefix: '/mailboxes', db, derivations })
       await api.register(mailboxRestore, { prefix: '/mailboxes', db })
       await api.register(mailboxRename, { prefix: '/mailboxes', db })
+      await api.register(clientConfiguration, { prefix: '/mailboxes', db })
       await api.register(aliases, { prefix: '/aliases', db })
       await api.register(aliasList, { prefix: '/aliases', db })
       await api.register(accounts, { prefix: '/accounts', db, derivations })

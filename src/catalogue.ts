@@ -1,3 +1,4 @@
+import { clientConfigurations } from './catalogue/client-configurations.ts'
 import { conflicts } from './catalogue/conflicts.ts'
 
 export interface CatalogueEntry {
@@ -62,6 +63,7 @@ export const catalogue = {
     title: 'The path does not have this method',
     help: 'The `Allow` header lists the methods of this path.',
   },
+  ...clientConfigurations,
   ...conflicts,
   'precondition-failed': {
     status: 412,

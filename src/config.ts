@@ -124,6 +124,7 @@ function toConfig(env: Environment): Config {
       writes: numberOf(env.RATE_LIMIT_WRITES),
       passwords: numberOf(env.RATE_LIMIT_PASSWORDS),
       nameTaken: Number(env.RATE_LIMIT_NAME_TAKEN),
+      configurations: Number(env.RATE_LIMIT_CONFIGURATIONS),
     },
     doveadmUrl: env.DOVEADM_URL,
     doveadmKeyFile: env.DOVEADM_KEY_FILE,

@@ -18,6 +18,7 @@ const tags = [
   { name: 'server', description: 'Settings and statistics of the installation.' },
   { name: 'audit', description: 'Who changed what, and when.' },
   { name: 'tokens', description: 'Bearer tokens that this installation makes for other callers.' },
+  { name: 'mail programs', description: 'What mail programs ask for by themselves, without a token.' },
   { name: 'operations', description: 'For monitoring.' },
 ]
 

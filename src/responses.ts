@@ -156,6 +156,7 @@ const answerHeaders = {
   etag: { type: 'string', description: 'The version; send it as `If-Match`.' },
   location: { type: 'string', format: 'uri-reference', description: 'The path of the new resource.' },
   link: { type: 'string', description: 'RFC 8288: `rel="next"`, where there is a next page.' },
+  vary: { type: 'string', description: '`accept`: the media type was chosen by this header.' },
   'dry-run': { type: 'string', description: '`true`: the request was only tried; nothing was changed.' },
   ratelimit: rateLimit,
   'ratelimit-policy': rateLimitPolicy,
@@ -185,10 +186,20 @@ export function page(description: string) {
 
 /** For programs that do not read JSON. */
 export function plainText(description: string) {
+  return texts(description, ['text/plain'])
+}
+
+/** A text in one of these media types. */
+export function texts(
+  description: string,
+  mediaTypes: readonly string[],
+  ...headers: (keyof typeof answerHeaders)[]
+) {
+  const schema = Type.String()
   return {
     description,
-    headers: { 'x-request-id': requestId },
-    content: { 'text/plain': { schema: Type.String() } },
+    headers: { 'x-request-id': requestId, ...pick(headers) },
+    content: Object.fromEntries(mediaTypes.map((mediaType) => [mediaType, { schema }])),
   }
 }
 

@@ -8,6 +8,7 @@ import { startProcess, temporaryFolder } from './support/process.ts'
 const pages: Record<string, number> = {
   'aliases.md': 8,
   'audit.md': 6,
+  'client-configuration.md': 18,
   'leavers.md': 14,
   'lifecycle.md': 26,
   'onboarding.md': 16,

@@ -159,6 +159,12 @@ export const Environment = Type.Object({
     isBudget,
     { default: '60' },
   ),
+  RATE_LIMIT_CONFIGURATIONS: text(
+    'a whole number from 1 to 1000000',
+    'How many client configurations an IP address (of IPv6 a /64) may ask for a minute without a token, on each replica; then it gets 429.',
+    isBudget,
+    { default: '120' },
+  ),
   DOVEADM_URL: Type.Optional(
     text(
       'an https URL (http only for loopback)',

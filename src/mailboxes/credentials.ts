@@ -56,7 +56,16 @@ export type Credentials = Static<typeof Credentials>
 
 export const credentialSchemas = [ClearTextLogin, SecurePasswordLogin, MailServerEndpoint, Credentials]
 
-export interface CredentialFacts {
+/** What the mail servers of a domain are reached by, and whether they take clear-text logins. */
+export interface ServerFacts {
+  require_secure_password: boolean
+  mail_server: string
+  pop3s_port: number
+  imaps_port: number
+  submission_port: number
+}
+
+export interface CredentialFacts extends ServerFacts {
   address: string
   name: string
   password_set_at: Date | null
@@ -64,11 +73,6 @@ export interface CredentialFacts {
   mechanisms: Mechanism[]
   /** The mechanisms the domain, else the server lists. */
   listed_mechanisms: Mechanism[]
-  require_secure_password: boolean
-  mail_server: string
-  pop3s_port: number
-  imaps_port: number
-  submission_port: number
 }
 
 /**
@@ -85,12 +89,12 @@ export function toCredentials(facts: CredentialFacts): Credentials {
   }
 }
 
-function toServers({
+export function toServers({
   mail_server: host,
   pop3s_port,
   imaps_port,
   submission_port,
-}: CredentialFacts): Credentials['servers'] {
+}: ServerFacts): Credentials['servers'] {
   return [
     { protocol: 'pop3', host, port: pop3s_port, security: 'tls' },
     { protocol: 'imap', host, port: imaps_port, security: 'tls' },

@@ -36,6 +36,14 @@ export interface MailboxRow extends CredentialFacts {
   last_login_at: Date | null
 }
 
+/** What people of the domain d are told of the mail servers, by the settings s. */
+export const serverColumns = sql`
+  coalesce(d.mail_server, s.mail_server, 'localhost') as mail_server,
+  coalesce(s.pop3s_port, 995) as pop3s_port,
+  coalesce(s.imaps_port, 993) as imaps_port,
+  coalesce(s.submission_port, 587) as submission_port,
+  s.require_secure_password`
+
 /** The columns of MailboxRow, over the sources m (mailboxes), a (accounts), d (domains), s (settings), u and l. */
 export const viewColumns = sql`
   m.name || '@' || m.domain as address, m.id, m.name, m.domain, m.state, m.locked, m.quota_bytes,
@@ -46,11 +54,7 @@ export const viewColumns = sql`
   d.locked as domain_locked,
   coalesce(m.quota_bytes, d.default_quota_bytes, s.default_quota_bytes) as effective_quota_bytes,
   coalesce(d.secure_password_mechanisms, s.secure_password_mechanisms) as listed_mechanisms,
-  coalesce(d.mail_server, s.mail_server, 'localhost') as mail_server,
-  coalesce(s.pop3s_port, 995) as pop3s_port,
-  coalesce(s.imaps_port, 993) as imaps_port,
-  coalesce(s.submission_port, 587) as submission_port,
-  s.require_secure_password,
+  ${serverColumns},
   u.bytes as usage_bytes, u.messages as usage_messages, u.updated_at as usage_updated_at,
   to_timestamp(l.at_epoch) as last_login_at`
 

@@ -6,6 +6,8 @@ export interface RateLimits {
   passwords?: number | undefined
   /** Names of which a caller limited to some domains learns whether they are taken, without taking them. */
   nameTaken?: number | undefined
+  /** Client configurations that an address asks for without a token. */
+  configurations?: number | undefined
 }
 
 export const windowSeconds = 60

@@ -91,6 +91,7 @@ const bad: Record<string, string[]> = {
   RATE_LIMIT_WRITES: ['0'],
   RATE_LIMIT_PASSWORDS: ['0'],
   RATE_LIMIT_NAME_TAKEN: ['0'],
+  RATE_LIMIT_CONFIGURATIONS: ['0'],
   AUTH_AUDIENCE: ['a\u0007'],
   AUTH_DOMAINS_CLAIM: ['a\n'],
 }

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { before, describe, test } from 'node:test'
+import { readAutoconfig } from '../support/autoconfig.ts'
 import {
   curlCapability,
   curlFetch,
@@ -57,6 +58,24 @@ describe('the classic scenario, with stock clients', { skip: cannotServeMail }, 
       assert.match(await curlFetch(servers, protocol, clearText), /^Subject: how are you/m, protocol)
   })
 
+  test('what a mail program is told without a token opens the mailbox', async () => {
+    const { body } = await admin.get('/mail/config-v1.1.xml?emailaddress=user05@example.jp')
+    const { servers: told } = readAutoconfig(body)
+    assert.deepEqual(
+      told.map(({ type, port, socketType }) => [type, port, socketType]),
+      [
+        ['imap', servers.ports.imaps, 'SSL'],
+        ['pop3', servers.ports.pop3s, 'SSL'],
+        ['smtp', servers.ports.submission, 'STARTTLS'],
+      ],
+    )
+    const [{ username = '', authentication = [] } = {}] = told
+    assert.deepEqual(authentication, ['password-cleartext'])
+    const login = { ...clearText, user: username.replace('%EMAILADDRESS%', 'user05@example.jp') }
+    for (const protocol of ['pop3', 'imap'] as const)
+      assert.equal(await curlLogin(servers, protocol, login), 'ok')
+  })
+
   test('user05 fetches over POP3 and logs in over IMAP with the bare name', async () => {
     assert.match((await mpopFetch(servers, securePassword)) ?? '', /^Subject: how are you$/m)
     assert.equal(await gsaslLogin(servers, securePassword), true)
@@ -96,6 +115,12 @@ describe('the classic scenario, with stock clients', { skip: cannotServeMail }, 
       assert.equal(await curlLogin(servers, protocol, { ...cram, user: 'user05@example.jp' }), 'ok')
     }
     assert.equal(await send(servers, { from: 'user05@example.jp', to: 'user01@example.jp', ...cram }), '250')
+    const path = '/v1/mailboxes/user05@example.jp/client-configuration?login=secure_password'
+    for (const { authentication, username } of readAutoconfig((await admin.get(path)).body).servers) {
+      assert.deepEqual(authentication, ['SCRAM-SHA-256', 'password-encrypted'])
+      assert.equal(await curlLogin(servers, 'imap', { ...cram, user: username }), 'ok')
+      assert.equal(await gsaslLogin(servers, { ...securePassword, user: username }), true)
+    }
 
     await admin.patch('/v1/domains/example.jp', { secure_password_mechanisms: null })
     assert.notEqual(await curlLogin(servers, 'pop3', cram).catch(() => 'not offered'), 'ok')
