@@ -62,6 +62,11 @@ export const catalogue = {
     title: 'The path does not have this method',
     help: 'The `Allow` header lists the methods of this path.',
   },
+  'not-acceptable': {
+    status: 406,
+    title: 'The answer has none of the accepted media types',
+    help: 'The `Accept` header names no media type that this list is given out as. Accept `application/json` for a page, `application/x-ndjson` or `text/csv` for the whole list; without the header it is a page of JSON.',
+  },
   ...conflicts,
   'precondition-failed': {
     status: 412,
@@ -176,7 +181,7 @@ export const catalogue = {
   'too-many-requests': {
     status: 429,
     title: 'The caller has done this too often',
-    help: 'Each caller has a budget for what it does in a minute (see the headers `RateLimit` and `RateLimit-Policy`), and of one account only a few checks of its password may fail in a row, whoever asks. Nothing was changed. Try again after `Retry-After` seconds, and do not repeat a check whose answer is known.',
+    help: 'Each caller has a budget for what it does in a minute (see the headers `RateLimit` and `RateLimit-Policy`), of one account only a few checks of its password may fail in a row, whoever asks, and only a few whole lists are given out to a caller at once. Nothing was changed. Try again after `Retry-After` seconds, and do not repeat a check whose answer is known.',
   },
   'internal-error': {
     status: 500,
