@@ -77,6 +77,7 @@ function toStream<Row>(request: FastifyRequest, snapshot: Snapshot<Row>, { head,
   async function* chunks() {
     if (head !== '') yield Buffer.from(head)
     for await (const rows of snapshot.batches()) yield Buffer.from(lines(rows))
+    await snapshot.close() // so that the next one finds the turn free when this one has ended
   }
   const stream = Readable.from(chunks(), { objectMode: false })
   stream.once('error', (error) => breakConnection(request, error))
