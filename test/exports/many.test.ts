@@ -120,6 +120,10 @@ test('a client that goes frees the connection', async () => {
     assert.equal((await sessions()).length, 1)
     response.destroy()
     await none()
+    const id = response.headers['x-request-id']
+    await until('the log tells of it', async () =>
+      service.log.some((line) => line.includes(`"${id}"`) && JSON.parse(line).aborted === true),
+    )
   }
 })
 
