@@ -75,7 +75,9 @@ as $$
         offset 0
       ) as x
       cross join lateral (
-        select a.name, a.domain from app.aliases as a where a.targets @> array[x.address] offset 0
+        -- in the collation of the index, which is of no use otherwise
+        select a.name, a.domain from app.aliases as a
+        where a.targets @> array[x.address collate "default"] offset 0
       ) as a
     where above.depth < 6 and above.name <> '' and (visible is null or a.domain = any (visible))
   )

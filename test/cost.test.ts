@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { after, before, describe, test } from 'node:test'
 import pg from 'pg'
 import { poolOf } from '../src/database.ts'
-import { type Client, outcome } from './support/client.ts'
+import { type Body, type Client, outcome } from './support/client.ts'
 import { domainOf, fillBeside, fillMailboxes, nameOf } from './support/many.ts'
 import { mailLogins } from './support/names.ts'
 import { collectPlans, explainAll, type RunPlan } from './support/plans.ts'
@@ -44,6 +44,7 @@ before(async () => {
   url.password = mailLogins.read.password
   mailServer = new pg.Client(String(url))
   collectPlans(mailServer, plans)
+  mailServer.on('error', () => {}) // its database is dropped before it has ended
   await mailServer.connect()
 })
 after(() => mailServer?.end())
@@ -183,6 +184,26 @@ describe('the API writes with a bounded number of pages', () => {
       t.diagnostic(`${most(run)} pages`)
       assertBounded(run, 500)
     })
+  }
+})
+
+test('statistics are counted once for all who ask, and say when', async () => {
+  const isCount = ({ text }: RunPlan) => /count\(\*\)/.test(text)
+  for (const [path, read] of [
+    ['/v1/server', (body: Body) => body.statistics],
+    [`/v1/domains/${many.big}/statistics`, (body: Body) => body],
+  ] as const) {
+    const first = await plansOf(async () => {
+      const replies = await Promise.all([1, 2, 3, 4, 5].map(() => admin.get(path)))
+      const moments = new Set(replies.map(({ body }) => read(body).as_of))
+      assert.equal(moments.size, 1, path)
+      assert.ok(Math.abs(Date.parse([...moments][0]) - Date.now()) < 60_000)
+      assert.ok(read(replies[0]?.body).mailboxes >= many.mailboxes / 10 - 10)
+    })
+    assert.equal(first.filter((run) => isCount(run) && run.text.includes('mail.usage')).length, 1)
+    const again = await plansOf(() => admin.get(path))
+    assert.deepEqual(again.filter(isCount).length, 1, 'only whether it is large')
+    for (const { buffers } of again) assert.ok(buffers <= 10_100)
   }
 })
 

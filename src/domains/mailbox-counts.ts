@@ -2,13 +2,15 @@ import type { Db } from '../database.ts'
 import type { DomainName } from './name.ts'
 
 const largeDomain = 1_000
+const largePage = 10_000
 const freshMs = 60_000
 
 export type MailboxCounts = (names: DomainName[]) => Promise<Map<DomainName, number>>
 
 /**
  * Counts the active mailboxes of domains for a list. The count of a large domain is remembered for a
- * minute, so that a page of a list does not count a million rows at each call; small ones are always counted.
+ * minute, so that a page of a list does not count a million rows at each call; small ones are always counted,
+ * unless they are many on one page.
  */
 export function createMailboxCounts(db: Db, now: () => number = Date.now): MailboxCounts {
   const remembered = new Map<DomainName, { count: number; until: number }>()
@@ -19,8 +21,9 @@ export function createMailboxCounts(db: Db, now: () => number = Date.now): Mailb
       db,
       names.filter((name) => !remembered.has(name)),
     )
+    const isLargePage = [...counts.values()].reduce((sum, count) => sum + count, 0) >= largePage
     for (const [name, count] of counts) {
-      if (count >= largeDomain) remembered.set(name, { count, until: now() + freshMs })
+      if (count >= largeDomain || isLargePage) remembered.set(name, { count, until: now() + freshMs })
     }
     return new Map(names.map((name) => [name, remembered.get(name)?.count ?? counts.get(name) ?? 0]))
   }
