@@ -108,6 +108,7 @@ create table app.domains (
   constraint domains_alias_of_fkey foreign key (alias_of, target_is_alias) references app.domains (name, is_alias)
 );
 create index domains_alias_of_idx on app.domains (alias_of) where alias_of is not null;
+create index domains_postmaster_address_idx on app.domains (postmaster_address) where postmaster_address is not null;
 
 -- Who logs in. It may exist without a mailbox, never the other way round. `deleted` = went with its deleted
 -- mailbox and comes back with it; `held` = a name left by a rename, that nobody may take while its alias lives.

@@ -264,6 +264,7 @@ $$;
 -- Postfix's smtpd_sender_login_maps: who may send as this envelope address. That is its own login, and of an alias with
 -- send_as the logins of its targets here; a catch-all and the rule for postmaster give nobody that right. Who may no
 -- longer log in has none either: Postfix cannot end a session, but one that was open before a lock can send nothing more.
+-- `offset 0`: one probe by a key after the other, where the planner expects more senders than there ever are.
 create function mail.sender_login(local_part text, domain text) returns setof text
   language plpgsql stable security definer set search_path = ''
 as $$
@@ -280,20 +281,35 @@ begin
       union
       select mail.name_of(split_part(t.address, '@', 1)) collate "C", coalesce(d.alias_of, d.name)
       from sender as s
-        join app.aliases as a on a.name = s.name and a.domain = s.domain and a.name <> '' and a.send_as
-        join app.domains as o on o.name = a.domain and o.state = 'active' and not o.locked
+        cross join lateral (
+          select a.domain, a.targets, a.forwarded from app.aliases as a
+          where a.name = s.name and a.domain = s.domain and a.name <> '' and a.send_as offset 0
+        ) as a
+        cross join lateral (
+          select from app.domains as o where o.name = a.domain and o.state = 'active' and not o.locked offset 0
+        ) as o
         cross join lateral unnest(a.targets) as t (address)
-        join app.domains as d on d.name = split_part(t.address, '@', 2) and d.state = 'active'
+        cross join lateral (
+          select d.name, d.alias_of from app.domains as d
+          where d.name = split_part(t.address, '@', 2) and d.state = 'active' offset 0
+        ) as d
       where t.address <> all (a.forwarded)
     )
     select m.name || '@' || m.domain
     from sender as s
-      join app.mailboxes as m on m.name = s.name and m.domain = s.domain
-      join app.domains as d on d.name = m.domain
-      join app.accounts as a on a.name = m.name
-    where m.state = 'active' and d.state = 'active' and a.state = 'active'
-      and not m.locked and not d.locked and not a.disabled
-      and (a.login_from is null or a.login_from <= now()) and (a.login_until is null or now() < a.login_until);
+      cross join lateral (
+        select m.name, m.domain from app.mailboxes as m
+        where m.name = s.name and m.domain = s.domain and m.state = 'active' and not m.locked offset 0
+      ) as m
+      cross join lateral (
+        select from app.domains as d where d.name = m.domain and d.state = 'active' and not d.locked offset 0
+      ) as d
+      cross join lateral (
+        select from app.accounts as a
+        where a.name = m.name and a.state = 'active' and not a.disabled
+          and (a.login_from is null or a.login_from <= now()) and (a.login_until is null or now() < a.login_until)
+        offset 0
+      ) as a;
 end;
 $$;
 

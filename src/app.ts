@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { maxHeaderSize } from 'node:http'
 import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
 import Fastify, { type FastifyInstance, type FastifyServerOptions, LogController } from 'fastify'
+import { accountList } from './accounts/list-routes.ts'
 import { passwordChecks } from './accounts/password-check-routes.ts'
 import { passwords } from './accounts/password-routes.ts'
 import { accounts } from './accounts/routes.ts'
@@ -25,6 +26,7 @@ import { domainSchemas } from './domains/schemas.ts'
 import { DomainStatistics, domainStatistics } from './domains/statistics.ts'
 import { drain } from './drain.ts'
 import { dryRun } from './dry-run/declaration.ts'
+import { createExports } from './exports/exports.ts'
 import { Health, health } from './health.ts'
 import { idempotency } from './idempotency/declaration.ts'
 import { mailboxEnsure } from './mailboxes/ensure-routes.ts'
@@ -90,6 +92,8 @@ export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
   app.addHook('onReady', () => check.ready())
   app.addHook('onClose', () => check.close())
   const metrics = createMetrics(options)
+  const exports = createExports(db)
+  app.addHook('preClose', async () => exports.stop())
 
   await app.register(openapiDocument, { publicUrl: options.publicUrl })
   await app.register(requestLog)
@@ -126,14 +130,15 @@ export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
       await api.register(domainRestore, { prefix: '/domains', db })
       await api.register(domainMove, { prefix: '/domains', db })
       await api.register(mailboxes, { prefix: '/mailboxes', db, derivations })
-      await api.register(mailboxList, { prefix: '/mailboxes', db })
+      await api.register(mailboxList, { prefix: '/mailboxes', db, exports })
       await api.register(mailboxEnsure, { prefix: '/mailboxes', db, derivations })
       await api.register(mailboxRestore, { prefix: '/mailboxes', db })
       await api.register(mailboxRename, { prefix: '/mailboxes', db })
       await api.register(clientConfiguration, { prefix: '/mailboxes', db })
       await api.register(aliases, { prefix: '/aliases', db })
-      await api.register(aliasList, { prefix: '/aliases', db })
+      await api.register(aliasList, { prefix: '/aliases', db, exports })
       await api.register(accounts, { prefix: '/accounts', db, derivations })
+      await api.register(accountList, { prefix: '/accounts', db, exports })
       await api.register(passwords, { prefix: '/accounts', db, derivations })
       await api.register(passwordChecks, { prefix: '/accounts', db, derivations })
       await api.register(server, { prefix: '/server', db, check })

@@ -178,7 +178,7 @@ export const catalogue = {
   'too-many-requests': {
     status: 429,
     title: 'The caller has done this too often',
-    help: 'Each caller has a budget for what it does in a minute (see the headers `RateLimit` and `RateLimit-Policy`), and of one account only a few checks of its password may fail in a row, whoever asks. Nothing was changed. Try again after `Retry-After` seconds, and do not repeat a check whose answer is known.',
+    help: 'Each caller has a budget for what it does in a minute (see the headers `RateLimit` and `RateLimit-Policy`), of one account only a few checks of its password may fail in a row, whoever asks, and only a few whole lists are given out to a caller at once. Nothing was changed. Try again after `Retry-After` seconds, and do not repeat a check whose answer is known.',
   },
   'fuse-blown': {
     status: 429,

@@ -29,7 +29,8 @@ export function onRequestEnd(app: FastifyInstance, tell: (ended: Ended) => void)
   }
   app.addHook('onRequest', async (request, reply) => {
     reply.raw.once('close', () => {
-      if (reply.sent && !reply.raw.writableFinished) end(request, reply, true)
+      const begun = reply.sent || reply.raw.headersSent // a stream is "sent" only at its end
+      if (begun && !reply.raw.writableFinished) end(request, reply, true)
       if (!reply.sent && !request.raw.complete) end(request, refuseHalf(request, reply), true)
     })
   })

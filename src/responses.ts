@@ -158,6 +158,12 @@ const answerHeaders = {
   link: { type: 'string', description: 'RFC 8288: `rel="next"`, where there is a next page.' },
   vary: { type: 'string', description: '`accept`: the media type was chosen by this header.' },
   'dry-run': { type: 'string', description: '`true`: the request was only tried; nothing was changed.' },
+  'as-of': {
+    type: 'string',
+    format: 'date-time',
+    description:
+      'With a whole list: send it as `updated_since` of a later poll, and no change since then is missed.',
+  },
   ratelimit: rateLimit,
   'ratelimit-policy': rateLimitPolicy,
   'idempotency-replayed': {
@@ -177,6 +183,30 @@ export function answer<T extends TSchema>(
     headers: { 'x-request-id': requestId, ...pick(headers) },
     content: { 'application/json': { schema: ref(schema) } },
   }
+}
+
+/** For the description of a list that is given out whole as well. */
+export const wholeListText =
+  'With `accept: application/x-ndjson` or `text/csv` the answer is the whole list, as it was at one moment, without pages (`limit` and `cursor` are refused). A caller may read two at once (429 beyond), and only so many are given out at all (503). What fails half-way ends in a broken connection, never like a list that is whole.'
+
+/** A page of a list as JSON; of all of it the items as lines, or a table. */
+export function listAnswer<T extends TSchema>(
+  schema: T,
+  item: string,
+  ...headers: (keyof typeof answerHeaders)[]
+) {
+  const page = answer(schema, 'A page, or the whole list.', 'link', ...headers)
+  const lines = Type.String({ description: `A \`${item}\` as JSON on each line.` })
+  const table = Type.String({
+    description:
+      'RFC 4180 in UTF-8: a header line, then a line for each item. Null is an empty field; lists are parted by spaces. Columns may be added at the end.',
+  })
+  const content = {
+    ...page.content,
+    'application/x-ndjson': { schema: lines },
+    'text/csv': { schema: table },
+  }
+  return { ...page, content }
 }
 
 /** A page for people. */

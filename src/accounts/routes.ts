@@ -2,7 +2,6 @@ import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import type { Db } from '../database.ts'
 import { parseIfMatch, setETag } from '../etag.ts'
 import { type Answer, answerOnce } from '../idempotency/once.ts'
-import { linkNext, parseCursor, toPage } from '../pagination.ts'
 import { problemOnViolation } from '../problem-details.ts'
 import { answer, bodyProblemResponses, noContent, problemResponses } from '../responses.ts'
 import { IfMatch, mergePatchTypes, ref } from '../schemas.ts'
@@ -17,16 +16,8 @@ import {
   requirePassword,
   toShow,
 } from './new-password.ts'
-import {
-  Account,
-  AccountCreate,
-  AccountCreated,
-  AccountList,
-  AccountListQuery,
-  AccountParams,
-  AccountUpdate,
-} from './schemas.ts'
-import { deleteAccount, getAccount, listAccounts, toAccount, updateAccount } from './store.ts'
+import { Account, AccountCreate, AccountCreated, AccountParams, AccountUpdate } from './schemas.ts'
+import { deleteAccount, getAccount, toAccount, updateAccount } from './store.ts'
 
 export interface AccountOptions {
   db: Db
@@ -87,30 +78,6 @@ export const accounts: FastifyPluginAsyncTypebox<AccountOptions> = async (app, {
       return answerOnce({ db, request, reply }, toCreated(password), (writer) =>
         createAccount({ db, derivations }, wanted, writer),
       )
-    },
-  )
-
-  app.get(
-    '',
-    {
-      schema: {
-        operationId: 'listAccounts',
-        tags: ['accounts'],
-        summary: 'List accounts',
-        description:
-          'In the order of their names. A limited caller sees those whose mailbox is in its domains.',
-        security: [{ bearer: ['accounts:read'] }],
-        querystring: AccountListQuery,
-        response: { 200: answer(AccountList, 'A page.', 'link'), ...problemResponses() },
-      },
-    },
-    async (request, reply) => {
-      const { cursor, ...options } = request.query
-      const after = parseCursor(cursor)?.after
-      const rows = await listAccounts(db, request.subject.domains, { ...options, after })
-      const page = toPage(rows, options.limit, (row) => row.name)
-      linkNext(request, reply, page.next)
-      return { items: page.items.map(toAccount), next: page.next }
     },
   )
 

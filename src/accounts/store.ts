@@ -1,4 +1,4 @@
-import { type Expression, type SqlBool, sql, type Updateable } from 'kysely'
+import { type CompiledQuery, type Expression, type SqlBool, sql, type Updateable } from 'kysely'
 import { recordChange, recordEvent } from '../audit/record.ts'
 import type { Database, Db, Tx } from '../database.ts'
 import { meets, type Precondition } from '../etag.ts'
@@ -49,18 +49,28 @@ export function getAccount(db: Db, name: AccountName, visible: Subject['domains'
     .executeTakeFirstOrThrow(() => problem('account-not-found'))
 }
 
-export interface AccountListOptions extends Omit<AccountListQuery, 'cursor'> {
-  after: string | undefined
+export interface AccountFilter extends Omit<AccountListQuery, 'cursor' | 'limit'> {
+  after?: string | undefined
+  /** Without it: all of them. */
+  limit?: number
 }
 
 /** One row more than `limit`, where there is one. */
 export function listAccounts(
   db: Db,
   visible: Subject['domains'],
-  options: AccountListOptions,
+  filter: AccountFilter,
 ): Promise<AccountRow[]> {
-  const { external_id, after, limit } = options
-  const prefix = options.prefix?.toLowerCase()
+  return accounts(db, visible, filter).execute()
+}
+
+export function compileAccounts(db: Db, visible: Subject['domains'], filter: AccountFilter): CompiledQuery {
+  return accounts(db, visible, filter).compile()
+}
+
+function accounts(db: Db, visible: Subject['domains'], filter: AccountFilter) {
+  const { external_id, after, limit } = filter
+  const prefix = filter.prefix?.toLowerCase()
   const conditions: Expression<SqlBool>[] = [
     ...(prefix === undefined
       ? []
@@ -70,12 +80,10 @@ export function listAccounts(
       : [sql<SqlBool>`accounts.external_id = ${external_id.normalize('NFC')}`]),
     ...(after === undefined ? [] : [sql<SqlBool>`accounts.name > ${after}`]),
   ]
+  const all = visibleAccounts(db, visible).orderBy('accounts.name')
+  if (limit === undefined) return all.where((eb) => eb.and(conditions))
   const own = visible === '*' ? [] : [ownNames(visible, conditions, limit + 1)]
-  return visibleAccounts(db, visible)
-    .where((eb) => eb.and([...conditions, ...own]))
-    .orderBy('accounts.name')
-    .limit(limit + 1)
-    .execute()
+  return all.where((eb) => eb.and([...conditions, ...own])).limit(limit + 1)
 }
 
 /** The first names of each domain by its own index, so that a limited caller's list never reads rows of others. */

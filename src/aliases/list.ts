@@ -1,4 +1,4 @@
-import { type RawBuilder, sql } from 'kysely'
+import { type CompiledQuery, type RawBuilder, sql } from 'kysely'
 import type { Db } from '../database.ts'
 import type { DomainName } from '../domains/name.ts'
 import type { Subject } from '../subject.ts'
@@ -13,22 +13,36 @@ export interface AliasFilter {
   prefix?: string | undefined
   /** An address. */
   after?: string | undefined
-  limit: number
+  /** Without it: all of them. */
+  limit?: number
 }
 
 /** One row more than `limit`, where there is one, in the order of the names and then of the domains. */
 export async function listAliases(db: Db, filter: AliasFilter): Promise<AliasRow[]> {
-  const { rows } = await sql<AliasRow>`
+  const { rows } = await aliases(filter).execute(db)
+  return rows
+}
+
+export function compileAliases(db: Db, filter: AliasFilter): CompiledQuery {
+  return aliases(filter).compile(db)
+}
+
+function aliases(filter: AliasFilter): RawBuilder<AliasRow> {
+  return sql<AliasRow>`
     select ${aliasColumns(filter.visible)}
     from (${candidates(filter)}) as a join app.addresses as x on x.name = a.name and x.domain = a.domain
-    order by a.name, a.domain limit ${filter.limit + 1}`.execute(db)
-  return rows
+    order by a.name, a.domain ${upTo(filter)}`
+}
+
+/** One more tells whether there is a next page. */
+function upTo({ limit }: AliasFilter): RawBuilder<unknown> {
+  return limit === undefined ? sql`` : sql`limit ${limit + 1}`
 }
 
 /** Aliases out of which the page is taken; each way reads only rows that it may return. */
 function candidates(filter: AliasFilter): RawBuilder<unknown> {
   const { domains, limit } = filter
-  const page = sql`order by a.name, a.domain limit ${limit + 1}`
+  const page = limit === undefined ? sql`` : sql`order by a.name, a.domain ${upTo(filter)}`
   const rows = sql`select a.* from app.aliases as a join app.domains as d on d.name = a.domain and d.state = 'active'`
   if (domains === '*') return sql`${rows} where ${conditions(filter)} ${page}`
   return sql`select a.* from unnest(${domains}::text[]) as own (domain) cross join lateral (

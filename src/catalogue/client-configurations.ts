@@ -1,6 +1,6 @@
 import type { CatalogueEntry } from '../catalogue.ts'
 
-/** What stands against telling how a mail program is set up. */
+/** What stands against an answer in another form than JSON, and against telling how a mail program is set up. */
 export const clientConfigurations = {
   'configuration-not-found': {
     status: 404,
@@ -10,7 +10,7 @@ export const clientConfigurations = {
   'not-acceptable': {
     status: 406,
     title: 'There is no answer of an accepted media type',
-    help: 'The `Accept` header takes none of the media types that the operation answers with; `detail` lists them.',
+    help: 'The `Accept` header takes none of the media types that the operation answers with; `detail` lists them. A list is a page as `application/json`, which it is without the header too, and whole as `application/x-ndjson` or `text/csv`.',
   },
   'login-form-unavailable': {
     status: 422,

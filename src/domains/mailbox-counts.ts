@@ -3,6 +3,7 @@ import type { DomainName } from './name.ts'
 import type { DomainRow } from './store.ts'
 
 const largeDomain = 1_000
+const largePage = 10_000
 const freshMs = 60_000
 
 type Domain = Pick<DomainRow, 'name' | 'created_at'>
@@ -11,7 +12,8 @@ export type MailboxCounts = (domains: Domain[]) => Promise<Map<DomainName, numbe
 
 /**
  * Counts the active mailboxes of domains for a list. The count of a large domain is remembered for a
- * minute, so that a page of a list does not count a million rows at each call; small ones are always counted.
+ * minute, so that a page of a list does not count a million rows at each call; small ones are always counted,
+ * unless they are many on one page.
  */
 export function createMailboxCounts(db: Db, now: () => number = Date.now): MailboxCounts {
   const remembered = new Map<string, { count: number; until: number }>()
@@ -23,9 +25,11 @@ export function createMailboxCounts(db: Db, now: () => number = Date.now): Mailb
       db,
       unknown.map(({ name }) => name),
     )
+    const isLargePage = [...counts.values()].reduce((sum, count) => sum + count, 0) >= largePage
     for (const domain of unknown) {
       const count = counts.get(domain.name) ?? 0
-      if (count >= largeDomain) remembered.set(keyOf(domain), { count, until: now() + freshMs })
+      if (count >= largeDomain || isLargePage)
+        remembered.set(keyOf(domain), { count, until: now() + freshMs })
     }
     const countOf = (domain: Domain) => remembered.get(keyOf(domain))?.count ?? counts.get(domain.name) ?? 0
     return new Map(domains.map((domain) => [domain.name, countOf(domain)]))

@@ -2,6 +2,7 @@ import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { sql } from 'kysely'
 import Type, { type Static } from 'typebox'
 import type { Db } from '../database.ts'
+import { createCounts } from '../large-counts.ts'
 import { problem } from '../problems.ts'
 import { answer, problemResponses } from '../responses.ts'
 import { bytes, strict, Timestamp } from '../schemas.ts'
@@ -18,14 +19,14 @@ export const DomainStatistics = strict(
   },
   {
     $id: 'DomainStatistics',
-    description: 'Of a large domain up to a minute old (`as_of`).',
+    description:
+      'Of a large domain up to a minute old, or as old as `as_of` says while they are being counted again.',
     examples: [{ mailboxes: 12, messages: 640, bytes: 9_120_334, as_of: '2026-11-24T08:00:00.000Z' }],
   },
 )
 type DomainStatistics = Static<typeof DomainStatistics>
 
 const largeDomain = 1_000
-const freshMs = 60_000
 
 export const domainStatistics: FastifyPluginAsyncTypebox<{ db: Db }> = async (app, { db }) => {
   const statistics = createDomainStatistics(db)
@@ -49,19 +50,25 @@ export const domainStatistics: FastifyPluginAsyncTypebox<{ db: Db }> = async (ap
   )
 }
 
-/** Counts at each call while that is cheap; a large domain is counted once a minute. */
 function createDomainStatistics(db: Db): (name: DomainName) => Promise<DomainStatistics> {
-  const remembered = new Map<string, DomainStatistics>()
+  const counts = createCounts(db, {
+    isLarge: (key) => isLarge(db, nameIn(key)),
+    count: (tx, key) => count(tx, nameIn(key)),
+  })
   return async (name) => {
-    for (const [known, { as_of }] of remembered) {
-      if (Date.now() - as_of.getTime() > freshMs) remembered.delete(known)
-    }
     const { created_at } = await getLive(db, name) // only the counts may be old
-    const key = `${name} ${created_at.toISOString()}` // one that is made anew may have another holder
-    const counted = remembered.get(key) ?? (await count(db, name))
-    if (counted.mailboxes >= largeDomain) remembered.set(key, counted)
-    return counted
+    return counts(`${name} ${created_at.toISOString()}`) // one that is made anew may have another holder
   }
+}
+
+const nameIn = (key: string) => key.split(' ')[0]!
+
+async function isLarge(db: Db, name: string): Promise<boolean> {
+  const { rows } = await sql<{ mailboxes: number }>`
+    select count(*) as mailboxes from (
+      select from app.mailboxes as m where m.domain = ${name} and m.state = 'active' limit ${largeDomain}
+    ) as m`.execute(db)
+  return rows[0]?.mailboxes === largeDomain
 }
 
 function getLive(db: Db, name: DomainName): Promise<{ created_at: Date }> {
@@ -73,7 +80,7 @@ function getLive(db: Db, name: DomainName): Promise<{ created_at: Date }> {
     .executeTakeFirstOrThrow(() => problem('domain-not-found'))
 }
 
-async function count(db: Db, name: DomainName): Promise<DomainStatistics> {
+async function count(db: Db, name: string): Promise<DomainStatistics> {
   const { rows } = await sql<DomainStatistics>`
     select t.mailboxes, t.messages, t.bytes, now() as as_of
     from app.domains as d cross join lateral (

@@ -1,4 +1,4 @@
-import { type RawBuilder, sql } from 'kysely'
+import { type CompiledQuery, type RawBuilder, sql } from 'kysely'
 import type { Db } from '../database.ts'
 import type { DomainName } from '../domains/name.ts'
 import { type MailboxRow, viewColumns, viewJoins } from './view.ts'
@@ -14,33 +14,48 @@ export interface MailboxFilter {
   hold?: boolean | undefined
   updatedSince?: Date | undefined
   after?: string | undefined
-  limit: number
+  /** Without it: all of them. */
+  limit?: number
 }
 
 /** One row more than `limit`, where there is one, in the order of the names. */
 export async function listMailboxes(db: Db, filter: MailboxFilter): Promise<MailboxRow[]> {
-  const { rows } = await sql<MailboxRow>`
-    select ${viewColumns} from (${candidates(filter)}) as m ${viewJoins}
-    order by m.name limit ${filter.limit + 1}`.execute(db)
+  const { rows } = await mailboxes(filter).execute(db)
   return rows
+}
+
+export function compileMailboxes(db: Db, filter: MailboxFilter): CompiledQuery {
+  return mailboxes(filter).compile(db)
+}
+
+function mailboxes(filter: MailboxFilter): RawBuilder<MailboxRow> {
+  return sql<MailboxRow>`
+    select ${viewColumns} from (${candidates(filter)}) as m ${viewJoins}
+    order by m.name ${upTo(filter)}`
 }
 
 /** Mailboxes out of which the page is taken; each way reads only rows that it may return. */
 function candidates(filter: MailboxFilter): RawBuilder<unknown> {
-  const { domains, external_id, limit } = filter
+  const { domains, external_id } = filter
   const matching = conditions(filter)
+  const page = filter.limit === undefined ? sql`` : sql`order by m.name ${upTo(filter)}`
   const own = domains === '*' ? sql`true` : sql`m.domain = any(${domains}::text[])`
   if (external_id !== undefined) {
     return sql`select m.* from app.accounts as e join app.mailboxes as m on m.name = e.name
       where e.external_id = ${external_id} and ${own} and ${matching}`
   }
   if (domains === '*' || filter.name !== undefined) {
-    return sql`select m.* from app.mailboxes as m where ${own} and ${matching} order by m.name limit ${limit + 1}`
+    return sql`select m.* from app.mailboxes as m where ${own} and ${matching} ${page}`
   }
   return sql`select m.* from unnest(${domains}::text[]) as own (domain) cross join lateral (
       select m.* from app.mailboxes as m where m.domain = own.domain and ${matching}
-      order by m.name limit ${limit + 1}
+      ${page}
     ) as m`
+}
+
+/** One more tells whether there is a next page. */
+function upTo({ limit }: MailboxFilter): RawBuilder<unknown> {
+  return limit === undefined ? sql`` : sql`limit ${limit + 1}`
 }
 
 function conditions({

@@ -63,10 +63,13 @@ export const usageJoins = sql`
   left join mail.usage as u on u.username = m.name || '@' || m.domain
   left join mail.last_login as l on l.username = m.name || '@' || m.domain`
 
-/** What stands beside a source m of mailboxes. */
+/**
+ * What stands beside a source m of mailboxes, each found by its key: without `offset 0` the planner may walk through all
+ * accounts in the order of the page instead.
+ */
 export const viewJoins = sql`
-  join app.accounts as a on a.name = m.name
-  join app.domains as d on d.name = m.domain
+  cross join lateral (select a.* from app.accounts as a where a.name = m.name offset 0) as a
+  cross join lateral (select d.* from app.domains as d where d.name = m.domain offset 0) as d
   cross join app.settings as s
   ${usageJoins}`
 

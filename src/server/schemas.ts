@@ -92,7 +92,10 @@ const Statistics = strict(
     bytes: bytes('In all active mailboxes.'),
     as_of: Timestamp,
   },
-  { description: 'Counts; of a large installation up to a minute old (`as_of`).' },
+  {
+    description:
+      'Counts; of a large installation up to a minute old, or as old as `as_of` says while they are being counted again.',
+  },
 )
 
 export const Server = strict(

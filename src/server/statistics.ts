@@ -1,5 +1,6 @@
 import { sql } from 'kysely'
 import type { Db } from '../database.ts'
+import { createCounts } from '../large-counts.ts'
 
 export interface Statistics {
   domains: number
@@ -11,26 +12,25 @@ export interface Statistics {
 }
 
 const largeInstallation = 10_000
-const freshMs = 60_000
 
-/** Counts at each call while that is cheap; a large installation is counted once a minute. */
-export function createStatistics(db: Db, now: () => number = Date.now): () => Promise<Statistics> {
-  let remembered: Statistics | undefined
-  return async () => {
-    const fresh = remembered && now() - remembered.as_of.getTime() < freshMs
-    if (remembered && fresh && remembered.accounts >= largeInstallation) return remembered
-    remembered = { ...(await count(db)), as_of: new Date(now()) }
-    return remembered
-  }
+export function createStatistics(db: Db): () => Promise<Statistics> {
+  const counts = createCounts(db, { isLarge: () => isLarge(db), count })
+  return () => counts('')
 }
 
-async function count(db: Db): Promise<Omit<Statistics, 'as_of'>> {
-  const { rows } = await sql<Omit<Statistics, 'as_of'>>`
+async function isLarge(db: Db): Promise<boolean> {
+  const { rows } = await sql<{ accounts: number }>`
+    select count(*) as accounts from (select from app.accounts limit ${largeInstallation}) as a`.execute(db)
+  return rows[0]?.accounts === largeInstallation
+}
+
+async function count(db: Db): Promise<Statistics> {
+  const { rows } = await sql<Statistics>`
     select
       (select count(*) from app.domains where state = 'active') as domains,
       (select count(*) from app.mailboxes where state = 'active') as mailboxes,
       (select count(*) from app.accounts where state = 'active') as accounts,
-      (u.messages - gone.messages)::bigint as messages, (u.bytes - gone.bytes)::bigint as bytes
+      (u.messages - gone.messages)::bigint as messages, (u.bytes - gone.bytes)::bigint as bytes, now() as as_of
     from (
       select coalesce(sum(messages), 0) as messages, coalesce(sum(bytes), 0) as bytes from mail.usage
     ) as u, (

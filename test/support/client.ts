@@ -53,12 +53,13 @@ export function createClient(url: string, token: string): Client {
 
 async function toReply(response: Response): Promise<Reply> {
   const text = await response.text()
-  const isJson = /\bjson\b/.test(response.headers.get('content-type') ?? '')
+  const type = response.headers.get('content-type') ?? ''
+  const isJson = /\bjson\b/.test(type)
   return {
     status: response.status,
     headers: response.headers,
     etag: response.headers.get('etag') ?? '',
-    body: text === '' ? undefined : isJson ? JSON.parse(text) : text,
+    body: text === '' && (isJson || type === '') ? undefined : isJson ? JSON.parse(text) : text, // no line is text too
   }
 }
 

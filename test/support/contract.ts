@@ -41,8 +41,15 @@ const patterns = Object.keys(document.paths).map((path) => ({
   pattern: new RegExp(`^${path.replace(/[.]/g, '\\.').replace(/\{[^}]+\}/g, '[^/]+')}$`),
 }))
 
-/** Only where there is a next page, an answer is given again, the request was a trial, or budgets are set. */
-const optionalHeaders = new Set(['link', 'idempotency-replayed', 'dry-run', 'ratelimit', 'ratelimit-policy'])
+/** Only where there is a next page, a list is whole, an answer is given again, the request was a trial, or budgets are set. */
+const optionalHeaders = new Set([
+  'link',
+  'as-of',
+  'idempotency-replayed',
+  'dry-run',
+  'ratelimit',
+  'ratelimit-policy',
+])
 /** Of what a trial made there is neither a version nor a place. */
 const notOfTrials = new Set(['etag', 'location'])
 
