@@ -23,6 +23,9 @@ import { drain } from './drain.ts'
 import { dryRun } from './dry-run/declaration.ts'
 import { Health, health } from './health.ts'
 import { idempotency } from './idempotency/declaration.ts'
+import { imports } from './imports/routes.ts'
+import { importRows } from './imports/rows-routes.ts'
+import { importSchemas } from './imports/schemas.ts'
 import { mailboxEnsure } from './mailboxes/ensure-routes.ts'
 import { mailboxList } from './mailboxes/list-routes.ts'
 import { mailboxRename } from './mailboxes/rename-routes.ts'
@@ -73,6 +76,7 @@ const schemas = [
   ...serverSchemas,
   ...auditSchemas,
   ...tokenSchemas,
+  ...importSchemas,
 ]
 
 /** The whole HTTP side, in the order in which a request meets it. */
@@ -127,6 +131,8 @@ export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
       await api.register(passwordChecks, { prefix: '/accounts', db, derivations })
       await api.register(server, { prefix: '/server', db, check })
       await api.register(auditEvents, { prefix: '/audit-events', db })
+      await api.register(imports, { prefix: '/imports', db, keys: options.auth.keys })
+      await api.register(importRows, { prefix: '/imports', db })
       await api.register(tokens, { prefix: '/tokens', db, keys: options.auth.keys, check })
     },
     { prefix: '/v1' },

@@ -1,6 +1,7 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
+import type { Subject } from './subject.ts'
 
 const storage = new AsyncLocalStorage<FastifyRequest>()
 
@@ -10,6 +11,24 @@ const storage = new AsyncLocalStorage<FastifyRequest>()
  */
 export function currentRequest(): FastifyRequest | undefined {
   return storage.getStore()
+}
+
+/** For whom something is done, as the audit writes it down. */
+export interface Actor {
+  subject: Pick<Subject, 'id' | 'issuer' | 'tokenId'>
+  ip: string
+  id: string
+}
+
+const actors = new AsyncLocalStorage<Actor>()
+
+/** What a job does for whoever asked for it in an earlier request. */
+export function actFor<T>(actor: Actor, work: () => Promise<T>): Promise<T> {
+  return actors.run(actor, work)
+}
+
+export function currentActor(): Actor | undefined {
+  return actors.getStore() ?? currentRequest()
 }
 
 /** After `auth`, so that the subject is known. */

@@ -4,7 +4,15 @@ import type { Db } from '../database.ts'
 import { meets } from '../etag.ts'
 import { endSessionsJob } from '../jobs/queue.ts'
 import { problem } from '../problems.ts'
-import { anyState, getMailbox, hasVersion, isTarget, type MailboxTarget } from './store.ts'
+import {
+  anyState,
+  getMailbox,
+  hasVersion,
+  isTarget,
+  type MailboxKey,
+  type MailboxKeys,
+  type MailboxTarget,
+} from './store.ts'
 import { givenColumns, type MailboxValues } from './values.ts'
 import { type MailboxRow, viewColumns, viewJoins, writtenColumns } from './view.ts'
 
@@ -31,6 +39,16 @@ export async function updateMailbox(
 ): Promise<MailboxRow> {
   const states = statesFor(changes)
   if (Object.values(changes).every((value) => value === undefined)) return unchanged(db, target, states)
+  return (await updateMailboxes(db, target, changes, states))[0] ?? unchanged(db, target, states)
+}
+
+/** Those that are another than they were. */
+export async function updateMailboxes(
+  db: Db,
+  target: MailboxTarget<MailboxKey | MailboxKeys>,
+  changes: MailboxValues,
+  states: MailboxRow['state'][] = ['active'],
+): Promise<MailboxRow[]> {
   const sent = sentMembers(changes)
   const address = sql<string>`m.name || '@' || m.domain`
   const { rows } = await sql<MailboxRow>`
@@ -55,7 +73,7 @@ export async function updateMailbox(
       select ${endSessionsJob(address)} from m where ${changes.locked === true}
     )
     select ${viewColumns}, (select count(*) from ended) from m ${viewJoins}`.execute(db)
-  return rows[0] ?? unchanged(db, target, states)
+  return rows
 }
 
 /** A hold by itself reaches a deleted mailbox too, whose mail is all that is left to be kept. */
