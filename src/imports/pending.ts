@@ -4,6 +4,7 @@ import type { InstallationKeys } from '../keys.ts'
 import { type ProblemError, problem } from '../problems.ts'
 import type { Subject } from '../subject.ts'
 import type { ImportRecord } from './lease.ts'
+import { namesIn } from './names.ts'
 import type { Outcome } from './outcomes.ts'
 import { isProblem } from './outcomes.ts'
 import { toRowProblem } from './row-problem.ts'
@@ -38,14 +39,23 @@ export async function readPending(reading: Reading, { id, done_line }: ImportRec
   return rows.map((row) => toUnitRow(reading, row))
 }
 
-/** Rows done before, in a dry run, that changed something about one of the names: they are to be tried first. */
-export async function readEarlier(reading: Reading, of: ImportRecord, names: string[]): Promise<UnitRow[]> {
+/**
+ * Rows done before, in a dry run, that changed something about one of the names, or about a name that such a row has
+ * besides: they are to be tried first.
+ */
+export async function readEarlier(
+  reading: Reading,
+  of: ImportRecord,
+  names: ReadonlySet<string>,
+): Promise<UnitRow[]> {
   const { rows } = await sql<StoredRow>`
     select r.line, r.operation, r.address, r.content, r.sealed, null as problem from app.import_rows as r
-    where r.import = ${of.id} and r.names && ${names}::text[] and r.line <= ${of.done_line}
+    where r.import = ${of.id} and r.names && ${[...names]}::text[] and r.line <= ${of.done_line}
       and r.status not in ('failed', 'unchanged')
     order by r.line`.execute(reading.db)
-  return rows.map((row) => toUnitRow(reading, row))
+  const earlier = rows.map((row) => toUnitRow(reading, row))
+  const all = new Set([...names, ...earlier.flatMap(({ row }) => (row ? namesIn(row) : []))])
+  return all.size > names.size ? readEarlier(reading, of, all) : earlier
 }
 
 function toUnitRow({ keys, subject }: Reading, stored: StoredRow): UnitRow {
@@ -87,7 +97,7 @@ export async function writeOutcomes(
   })
   await sql`
     update app.import_rows as r
-    set status = o.status, address = coalesce(o.address, r.address), clear_text = o.clear_text,
+    set status = o.status, address = case when ${dry_run} then r.address else coalesce(o.address, r.address) end, clear_text = o.clear_text,
       secure_password = o.secure_password, problem = o.problem,
       content = case when ${dry_run} then r.content end, sealed = case when ${dry_run} then r.sealed end
     from json_to_recordset(${JSON.stringify(records)}::json) as o (

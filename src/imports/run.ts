@@ -6,7 +6,7 @@ import { inOneTransaction, tryOut } from '../dry-run/trial.ts'
 import type { InstallationKeys } from '../keys.ts'
 import { toProblem } from '../problem-details.ts'
 import { type ProblemError, problem } from '../problems.ts'
-import { countNamesTaken } from '../rate-limits/store.ts'
+import { countNamesTaken, readNamesTaken } from '../rate-limits/store.ts'
 import { actFor } from '../request-context.ts'
 import type { Logger } from '../service.ts'
 import type { WorkQueue } from '../work-queue.ts'
@@ -109,7 +109,7 @@ async function workThrough(work: ImportWork, claimed: ImportRecord, signal: Abor
 async function namesLeft({ db, nameTaken }: ImportWork, record: ImportRecord) {
   if (nameTaken === undefined || record.domains[0] === '*')
     return { names: Number.POSITIVE_INFINITY, seconds: 0 }
-  const { count, seconds } = await countNamesTaken(db, payerOf(record), 0)
+  const { count, seconds } = await readNamesTaken(db, payerOf(record))
   return { names: nameTaken - count, seconds }
 }
 
@@ -202,7 +202,7 @@ function tryUnit(
   record: ImportRecord,
   unit: readonly UnitRow[],
 ): Promise<Outcome[]> {
-  const names = unit.flatMap(({ row }) => (row ? namesIn(row) : []))
+  const names = new Set(unit.flatMap(({ row }) => (row ? namesIn(row) : [])))
   return tryOut(async () => {
     const earlier = await readEarlier({ db, keys, subject: context.subject }, record, names)
     for (const one of earlier) await doRows({ ...context, tried: new Map() }, [one])

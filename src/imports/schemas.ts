@@ -148,7 +148,8 @@ export const ImportRow = strict(
     operation: nullable(oneOf(operations)),
     address: nullable(
       Type.String({
-        description: 'Of the mailbox; after a rename the new one. null: what was sent is none.',
+        description:
+          'Of the mailbox; after a rename the new one, but in a dry run. null: what was sent is none.',
       }),
     ),
     status: oneOf([...rowStatuses, 'pending', 'skipped'], {

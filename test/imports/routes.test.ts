@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { before, test } from 'node:test'
 import { outcome } from '../support/client.ts'
-import { csv, importFile, rowsOf, untilDone } from '../support/imports.ts'
+import { csv, importFile, rowsOf } from '../support/imports.ts'
 import { startService } from '../support/service.ts'
 
 const service = await startService({ jobs: { dataDir: '/nonexistent' } })
