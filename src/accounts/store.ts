@@ -7,7 +7,12 @@ import { sameMembers } from '../merge-patch.ts'
 import { problem } from '../problems.ts'
 import type { Subject } from '../subject.ts'
 import type { AccountName } from './name.ts'
-import type { Account, AccountListQuery } from './schemas.ts'
+import type { Account, AccountListQuery, PasswordScheme } from './schemas.ts'
+
+const passwordScheme = sql<Account['password_scheme']>`
+  case when accounts.password_set_at is not null then coalesce(accounts.foreign_scheme, 'ARGON2ID') end`.as(
+  'password_scheme',
+)
 
 const columns = [
   'accounts.name',
@@ -18,6 +23,7 @@ const columns = [
   'accounts.display_name',
   'accounts.external_id',
   'accounts.password_set_at',
+  passwordScheme,
   'accounts.version',
   'accounts.created_at',
   'accounts.updated_at',
@@ -58,7 +64,7 @@ export function listAccounts(
   visible: Subject['domains'],
   options: AccountListOptions,
 ): Promise<AccountRow[]> {
-  const { external_id, after, limit } = options
+  const { external_id, password_scheme, after, limit } = options
   const prefix = options.prefix?.toLowerCase()
   const conditions: Expression<SqlBool>[] = [
     ...(prefix === undefined
@@ -67,6 +73,7 @@ export function listAccounts(
     ...(external_id === undefined
       ? []
       : [sql<SqlBool>`accounts.external_id = ${external_id.normalize('NFC')}`]),
+    ...(password_scheme === undefined ? [] : [hasScheme(password_scheme)]),
     ...(after === undefined ? [] : [sql<SqlBool>`accounts.name > ${after}`]),
   ]
   const own = visible === '*' ? [] : [ownNames(visible, conditions, limit + 1)]
@@ -75,6 +82,12 @@ export function listAccounts(
     .orderBy('accounts.name')
     .limit(limit + 1)
     .execute()
+}
+
+function hasScheme(scheme: PasswordScheme): Expression<SqlBool> {
+  return scheme === 'ARGON2ID'
+    ? sql<SqlBool>`accounts.foreign_scheme is null and accounts.password_set_at is not null`
+    : sql<SqlBool>`accounts.foreign_scheme = ${scheme}`
 }
 
 /** The first names of each domain by its own index, so that a limited caller's list never reads rows of others. */
