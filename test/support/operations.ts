@@ -46,6 +46,7 @@ const bodies: Record<string, (target: Target) => object> = {
   updateAlias: () => ({ send_as: true }),
   checkPassword: () => ({ password: 'correct horse battery' }),
   updateServer: () => ({ pop3s_port: 2995 }),
+  createImport: () => ({}), // JSON is not what it takes: what comes before the body is the same
   createToken: ({ account }) => ({ label: `A job for ${account}`, scopes: ['tokens:write'] }),
 }
 
@@ -56,6 +57,8 @@ export function bodyFor({ operationId, hasBody }: DeclaredOperation, target: Tar
   return make?.(target)
 }
 
+const nobodys = '5f0c1d2e-7a43-4a55-9d0e-8f6a3b1c2d4e'
+
 /** The alias that a request names. */
 export function aliasIn(domain: string): string {
   return `team@${domain}`
@@ -64,7 +67,8 @@ export function aliasIn(domain: string): string {
 export function pathFor({ path }: DeclaredOperation, { domain, mailbox, account, token }: Target): string {
   const values: Record<string, string> = {
     ...{ domain, mailbox, account, address: aliasIn(domain), code: 'name-taken' },
-    id: token ?? '5f0c1d2e-7a43-4a55-9d0e-8f6a3b1c2d4e', // nobody's
+    import: nobodys,
+    id: token ?? nobodys,
   }
   return path.replace(/\{(\w+)\}/g, (_, name: string) => {
     const value = values[name]
