@@ -216,8 +216,8 @@ create index mailboxes_purge_at_idx on app.mailboxes (purge_at) where state = 'd
 create table app.verifiers (
   name text collate "C" not null,
   mechanism text not null,
-  scheme text,                               -- of a hash that was made elsewhere; null: as the mechanism says
   verifier text not null,
+  scheme text,                               -- of a hash that was made elsewhere; null: as the mechanism says
   constraint verifiers_pkey primary key (name, mechanism),
   constraint verifiers_mechanism_check check (mechanism in ('ARGON2ID', 'SCRAM-SHA-256', 'CRAM-MD5')),
   constraint verifiers_scheme_check

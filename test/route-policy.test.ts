@@ -27,6 +27,8 @@ before(async () => {
   await admin.post('/v1/aliases', { address: aliasIn(there.domain), targets: [there.mailbox] })
   const { body } = await admin.post('/v1/tokens', { label: 'A job', scopes: ['domains:read'] })
   there.token = body.id
+  const sent = await admin.post('/v1/imports', { address: there.mailbox, no_password: true })
+  there.import = sent.body.id
 })
 
 interface Route {
@@ -107,7 +109,7 @@ describe('with every table locked, so that nothing can be looked up', () => {
     blocker = await service.admin.connect()
     await blocker.query('begin')
     await blocker.query(
-      'lock table app.settings, app.domains, app.accounts, app.addresses, app.mailboxes, app.idempotency_keys, app.tokens, app.password_checks',
+      'lock table app.settings, app.domains, app.accounts, app.addresses, app.mailboxes, app.idempotency_keys, app.tokens, app.password_checks, app.imports',
     )
   })
   after(async () => {

@@ -8,6 +8,8 @@ export interface Target {
   account: string
   /** The id of a token. */
   token?: string
+  /** The id of an import. */
+  import?: string
 }
 
 export interface DeclaredOperation extends Operation {
@@ -46,7 +48,7 @@ const bodies: Record<string, (target: Target) => object> = {
   updateAlias: () => ({ send_as: true }),
   checkPassword: () => ({ password: 'correct horse battery' }),
   updateServer: () => ({ pop3s_port: 2995 }),
-  createImport: () => ({}), // JSON is not what it takes: what comes before the body is the same
+  createImport: ({ mailbox }) => ({ address: mailbox, no_password: true }),
   createToken: ({ account }) => ({ label: `A job for ${account}`, scopes: ['tokens:write'] }),
 }
 
@@ -64,10 +66,10 @@ export function aliasIn(domain: string): string {
   return `team@${domain}`
 }
 
-export function pathFor({ path }: DeclaredOperation, { domain, mailbox, account, token }: Target): string {
+export function pathFor({ path }: DeclaredOperation, { domain, mailbox, account, token, ...others }: Target): string {
   const values: Record<string, string> = {
     ...{ domain, mailbox, account, address: aliasIn(domain), code: 'name-taken' },
-    import: nobodys,
+    import: others.import ?? nobodys,
     id: token ?? nobodys,
   }
   return path.replace(/\{(\w+)\}/g, (_, name: string) => {
