@@ -25,7 +25,10 @@ async function call(method: string, path: string, body?: object) {
 function* file() {
   yield 'address,password_hash,external_id\n'
   for (let i = 0; i < rows; i += 1000) {
-    const lines = Array.from({ length: Math.min(1000, rows - i) }, (_, j) => `${tag}${i + j}@${domain},${hash},${i + j}\n`)
+    const lines = Array.from(
+      { length: Math.min(1000, rows - i) },
+      (_, j) => `${tag}${i + j}@${domain},${hash},${i + j}\n`,
+    )
     yield lines.join('')
   }
 }

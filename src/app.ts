@@ -48,6 +48,7 @@ import { requestLog } from './request-log.ts'
 import { problemSchemas } from './responses.ts'
 import { server } from './server/routes.ts'
 import { serverSchemas } from './server/schemas.ts'
+import { slowBodies, slowBodyMs } from './slow-bodies.ts'
 import { createTokenCheck } from './tokens/check.ts'
 import { tokens } from './tokens/routes.ts'
 import { tokenSchemas } from './tokens/schemas.ts'
@@ -93,6 +94,7 @@ export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
   await app.register(observe, { metrics })
   await app.register(wellFormed)
   await app.register(drain)
+  await app.register(slowBodies)
   await app.register(problemDetails)
   await app.register(bodies)
   for (const schema of schemas) app.addSchema(schema)
@@ -143,7 +145,7 @@ export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
 function createServer(options: FastifyServerOptions = {}): FastifyInstance {
   return Fastify({
     bodyLimit: 64 * 1024, // the largest body is a mailbox
-    requestTimeout: 60_000, // for a client to send its request; a password may then wait 30 s for its turn
+    requestTimeout: slowBodyMs,
     routerOptions: { maxParamLength: maxHeaderSize }, // no limit of its own: a name that is too long is not there
     genReqId: () => randomUUID(), // the client's own id is logged beside it
     requestIdHeader: false,

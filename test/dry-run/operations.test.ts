@@ -148,7 +148,9 @@ const triesItself = 'createImport'
 
 test('every operation that changes something can be tried, and no other', () => {
   const tried = operations.filter(takesDryRun).map(({ operationId }) => operationId)
-  const expected = writing.map(({ operationId }) => operationId).filter((id) => ![...untried, triesItself].includes(id))
+  const expected = writing
+    .map(({ operationId }) => operationId)
+    .filter((id) => ![...untried, triesItself].includes(id))
   assert.deepEqual(tried, expected)
   for (const operation of operations) {
     for (const [status, { headers = {} }] of Object.entries(operation.responses)) {

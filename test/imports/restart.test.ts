@@ -51,7 +51,8 @@ test('goes on where a killed service was, on another replica, no row twice and n
 
 async function untilSome(admin: pg.Pool, id: string): Promise<void> {
   const until = Date.now() + 60_000
-  const done = async () => (await admin.query('select done_line from app.imports where id = $1', [id])).rows[0].done_line
+  const done = async () =>
+    (await admin.query('select done_line from app.imports where id = $1', [id])).rows[0].done_line
   while ((await done()) === 0) {
     if (Date.now() > until) throw new Error('nothing is done')
     await sleep(10)

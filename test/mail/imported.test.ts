@@ -66,7 +66,11 @@ describe('people who moved in with their hash', { skip: cannotServeMail }, () =>
     for (const { name, scheme } of people) {
       const user = `${name}@moved.example`
       assert.equal(await curlLogin(servers, 'imap', { ...plain, user, password }), 'ok', name)
-      assert.equal(await curlLogin(servers, 'imap', { ...plain, user, password: 'another password' }), 'refused', name)
+      assert.equal(
+        await curlLogin(servers, 'imap', { ...plain, user, password: 'another password' }),
+        'refused',
+        name,
+      )
       const { body } = await api.get(`/v1/accounts/${name}`)
       assert.equal(body.password_scheme, scheme)
     }
@@ -81,7 +85,10 @@ describe('people who moved in with their hash', { skip: cannotServeMail }, () =>
     const listed = await api.get('/v1/accounts?password_scheme=BLF-CRYPT')
     assert.equal(listed.body.items.length, 2)
     assert.equal((await api.get('/v1/accounts?password_scheme=ARGON2ID')).body.items.length, 2)
-    assert.equal(await gsaslLogin(servers, { mechanism: 'SCRAM-SHA-256', user: 'scram-sha-2560', password }), true)
+    assert.equal(
+      await gsaslLogin(servers, { mechanism: 'SCRAM-SHA-256', user: 'scram-sha-2560', password }),
+      true,
+    )
   })
 
   test('are refused while they are locked, and have a new form once their password is set', async () => {

@@ -66,7 +66,10 @@ export function aliasIn(domain: string): string {
   return `team@${domain}`
 }
 
-export function pathFor({ path }: DeclaredOperation, { domain, mailbox, account, token, ...others }: Target): string {
+export function pathFor(
+  { path }: DeclaredOperation,
+  { domain, mailbox, account, token, ...others }: Target,
+): string {
   const values: Record<string, string> = {
     ...{ domain, mailbox, account, address: aliasIn(domain), code: 'name-taken' },
     import: others.import ?? nobodys,
