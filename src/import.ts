@@ -46,7 +46,10 @@ async function sendFile(file: string, query: URLSearchParams): Promise<Import> {
   if (!type) throw new Error('The name of the file ends neither in .csv nor in .ndjson.')
   const { size } = await stat(file)
   let sent = 0
-  const source = createReadStream(file).on('data', (chunk) => show('sending', (sent += chunk.length) / size))
+  const source = createReadStream(file).on('data', (chunk) => {
+    sent += chunk.length
+    show('sending', sent / size)
+  })
   const body = Readable.toWeb(source) as unknown as ReadableStream
   const init = { method: 'POST', headers: { 'content-type': type }, body, duplex: 'half' as const }
   return (await (await call(`/v1/imports?${query}`, init)).json()) as Import

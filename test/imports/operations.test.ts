@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { before, test } from 'node:test'
-import { outcome } from '../support/client.ts'
+import { createClient, outcome } from '../support/client.ts'
 import { csv, importFile, ndjson, postImport, rowsOf, untilDone } from '../support/imports.ts'
 import { assertInvariants } from '../support/invariants.ts'
 import { startService } from '../support/service.ts'
@@ -238,4 +238,18 @@ test('the rows as CSV: all of them, and nothing that a spreadsheet would compute
   )
   assert.equal(first, "1,ensure,'-x@example.jp,created,,,,")
   assert.match(second, /^2,,,failed,,,invalid-address,/)
+})
+
+test('ends when the token that it was sent with is revoked', async () => {
+  const made = await api.post('/v1/tokens', { label: 'A job', scopes: ['imports:write', 'mailboxes:write'] })
+  const sender = createClient(service.url, made.body.token)
+  const rows = Array.from({ length: 400 }, (_, i) => ({
+    address: `r${i}@example.jp`,
+    password: `secret words ${i} of theirs`,
+  }))
+  const { body } = await postImport(sender, ndjson(rows))
+  await api.delete(`/v1/tokens/${made.body.id}`)
+  const ended = await untilDone(api, body.id)
+  assert.deepEqual([ended.state, ended.problem.type], ['failed', '/problems/unauthenticated'])
+  assert.ok(ended.rows_done < 400)
 })
