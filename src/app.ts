@@ -24,6 +24,7 @@ import { dryRun } from './dry-run/declaration.ts'
 import { Health, health } from './health.ts'
 import { idempotency } from './idempotency/declaration.ts'
 import { imports } from './imports/routes.ts'
+import { rowSchemas } from './imports/row-schemas.ts'
 import { importRows } from './imports/rows-routes.ts'
 import { importSchemas } from './imports/schemas.ts'
 import { mailboxEnsure } from './mailboxes/ensure-routes.ts'
@@ -78,6 +79,7 @@ const schemas = [
   ...auditSchemas,
   ...tokenSchemas,
   ...importSchemas,
+  ...rowSchemas,
 ]
 
 /** The whole HTTP side, in the order in which a request meets it. */

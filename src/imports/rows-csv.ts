@@ -1,4 +1,4 @@
-import type { ImportRow } from './schemas.ts'
+import type { ImportRow } from './row-schemas.ts'
 
 const columns = [
   ...['line', 'operation', 'address', 'status', 'clear_text_username', 'secure_password_username'],

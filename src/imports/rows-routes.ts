@@ -5,8 +5,9 @@ import type { Db } from '../database.ts'
 import { linkNext, parseCursor, toPage } from '../pagination.ts'
 import { problemAt } from '../problems.ts'
 import { answer, problemResponses } from '../responses.ts'
+import { type ImportRow, ImportRowList, ImportRowListQuery } from './row-schemas.ts'
 import { csvHeader, toCsvLine } from './rows-csv.ts'
-import { ImportParams, type ImportRow, ImportRowList, ImportRowListQuery } from './schemas.ts'
+import { ImportParams } from './schemas.ts'
 import { getImport, type ImportView, listRows, parseImportId, type RowFilter } from './store.ts'
 
 const page = answer(ImportRowList, 'A page; or, as CSV, all rows from the cursor on.', 'link')

@@ -1,12 +1,9 @@
 import { randomUUID } from 'node:crypto'
-import { sql } from 'kysely'
 import type { Db } from '../database.ts'
-import type { DomainName } from '../domains/name.ts'
 import { inOneTransaction, tryOut } from '../dry-run/trial.ts'
 import type { InstallationKeys } from '../keys.ts'
 import { toProblem } from '../problem-details.ts'
 import { type ProblemError, problem } from '../problems.ts'
-import { countNamesTaken, readNamesTaken } from '../rate-limits/store.ts'
 import { actFor } from '../request-context.ts'
 import type { Logger } from '../service.ts'
 import type { WorkQueue } from '../work-queue.ts'
@@ -16,7 +13,6 @@ import {
   claimImport,
   holdImport,
   type ImportRecord,
-  payerOf,
   refusalOf,
   release,
   renew,
@@ -25,11 +21,13 @@ import {
   subjectOf,
 } from './lease.ts'
 import type { ImportContext } from './make-many.ts'
+import { chargeNames, namesLeft } from './name-budget.ts'
 import { namesIn } from './names.ts'
 import { failed, isProblem, type Outcome } from './outcomes.ts'
 import { clearRows, readEarlier, readPending, writeOutcomes } from './pending.ts'
 import { advance, finish } from './progress.ts'
 import type { Task } from './tasks.ts'
+import { countTried, noteTried } from './tried.ts'
 import { takeUnit, type UnitRow } from './units.ts'
 
 export interface ImportWork {
@@ -105,14 +103,6 @@ async function workThrough(work: ImportWork, claimed: ImportRecord, signal: Abor
   return 0
 }
 
-/** Of how many names it may still learn in this minute. */
-async function namesLeft({ db, nameTaken }: ImportWork, record: ImportRecord) {
-  if (nameTaken === undefined || record.domains[0] === '*')
-    return { names: Number.POSITIVE_INFINITY, seconds: 0 }
-  const { count, seconds } = await readNamesTaken(db, payerOf(record))
-  return { names: nameTaken - count, seconds }
-}
-
 interface Done {
   record: ImportRecord
   rows: number
@@ -149,11 +139,7 @@ function before(error: unknown, rows: number): number {
 
 /** Where the first row that is refused is to end the import, none after it may be done. */
 class Refused extends Error {
-  readonly row: number
-  constructor(row: number) {
-    super('one of the rows is refused')
-    this.row = row
-  }
+  row = 0
 }
 
 /** Does the rows, and writes down that they are done, in one transaction. */
@@ -172,7 +158,8 @@ async function settle(
     await holdImport(db, record)
     const outcomes = trial ?? (await doRows(context, unit))
     const stop = record.on_error === 'stop' ? outcomes.findIndex(({ status }) => status === 'failed') : -1
-    if (stop >= 0 && unit.length > 1) throw new Refused(stop)
+    if (stop >= 0 && unit.length > 1)
+      throw Object.assign(new Refused('one of the rows is refused'), { row: stop })
     await writeOutcomes(db, record, unit, outcomes)
     const next = await advance(db, record, unit.at(-1)!.line, outcomes)
     await chargeNames(work, record, outcomes)
@@ -208,38 +195,4 @@ function tryUnit(
     for (const one of earlier) await doRows({ ...context, tried: new Map() }, [one])
     return doRows(context, unit)
   })
-}
-
-/** What rows tell of names counts as it does in single calls: a taken one, and in a dry run a free one too. */
-async function chargeNames(
-  { db, nameTaken }: ImportWork,
-  record: ImportRecord,
-  outcomes: readonly Outcome[],
-): Promise<void> {
-  if (nameTaken === undefined || record.domains[0] === '*') return
-  const told = outcomes.filter(({ status, problem }) =>
-    problem
-      ? tellsOfName.has(problem.code)
-      : record.dry_run && (status === 'created' || status === 'renamed'),
-  )
-  if (told.length > 0) await countNamesTaken(db, payerOf(record), told.length)
-}
-
-const tellsOfName: ReadonlySet<string> = new Set(['name-taken', 'password-required', 'password-too-weak'])
-
-function noteTried(tried: ImportContext['tried'], outcomes: readonly Outcome[]): void {
-  for (const { status, address } of outcomes) {
-    const change = status === 'created' || status === 'restored' ? 1 : status === 'deleted' ? -1 : 0
-    const domain = address?.split('@')[1] as DomainName | undefined
-    if (change !== 0 && domain) tried.set(domain, (tried.get(domain) ?? 0) + change)
-  }
-}
-
-async function countTried(db: Db, { id, done_line }: ImportRecord): Promise<ImportContext['tried']> {
-  const { rows } = await sql<{ domain: DomainName; added: number }>`
-    select split_part(r.address, '@', 2) as domain, sum(case r.status when 'deleted' then -1 else 1 end)::integer as added
-    from app.import_rows as r
-    where r.import = ${id} and r.line <= ${done_line} and r.status in ('created', 'restored', 'deleted')
-    group by 1`.execute(db)
-  return new Map(rows.map(({ domain, added }) => [domain, added]))
 }

@@ -4,7 +4,8 @@ import type { Database, Db, Tx } from '../database.ts'
 import { runImportsJob } from '../jobs/queue.ts'
 import { problem } from '../problems.ts'
 import type { Subject } from '../subject.ts'
-import type { Import, ImportRow } from './schemas.ts'
+import type { ImportRow } from './row-schemas.ts'
+import type { Import } from './schemas.ts'
 
 /** As a client sees it. */
 const columns = [
