@@ -28,6 +28,11 @@ create function app.are_mechanisms(value text[]) returns boolean
   return value <@ array['SCRAM-SHA-256', 'CRAM-MD5'] and array_position(value, null) is null
     and cardinality(value) = (select count(distinct mechanism) from unnest(value) as t(mechanism));
 
+-- Password schemes of Dovecot's whose hashes are taken from elsewhere in the place of the Argon2id verifier.
+create function app.is_foreign_scheme(value text) returns boolean
+  language sql immutable parallel safe
+  return value in ('ARGON2I', 'BLF-CRYPT', 'SHA512-CRYPT', 'SHA256-CRYPT', 'PBKDF2', 'SCRAM-SHA-256');
+
 create function app.are_domain_names(value text[]) returns boolean
   language sql immutable parallel safe
   return cardinality(value) <= 1000 and array_position(value, null) is null
@@ -117,6 +122,7 @@ create table app.accounts (
   state text not null default 'active',
   authentication text not null,
   mechanisms text[] not null default '{}',   -- challenge-response mechanisms it has a verifier for
+  foreign_scheme text,                       -- of a hash that was made elsewhere; null: the clear-text side is Argon2id
   disabled boolean not null default false,
   login_from timestamptz,                    -- logins work from then on; null: since ever
   login_until timestamptz,                   -- and before then; null: for ever
@@ -131,11 +137,14 @@ create table app.accounts (
   constraint accounts_state_check check (state in ('active', 'deleted', 'held')),
   constraint accounts_authentication_check check (authentication in ('local', 'password_file', 'active_directory')),
   constraint accounts_mechanisms_check check (app.are_mechanisms(mechanisms)),
+  constraint accounts_foreign_scheme_check
+    check (foreign_scheme is null or app.is_foreign_scheme(foreign_scheme) and password_set_at is not null),
   constraint accounts_password_file_check check (authentication <> 'password_file' or mechanisms = '{}'),
   constraint accounts_login_period_check check (login_from < login_until),
   constraint accounts_display_name_check check (length(display_name) <= 200),
   constraint accounts_external_id_check check (length(external_id) <= 200)
 );
+create index accounts_foreign_scheme_idx on app.accounts (foreign_scheme, name) where foreign_scheme is not null;
 create index accounts_external_id_idx on app.accounts (external_id, name) where external_id is not null;
 
 -- Every address that exists in any state; the name of a domain's catch-all is empty. A name belongs to one mailbox in the whole installation because
@@ -209,8 +218,11 @@ create table app.verifiers (
   name text collate "C" not null,
   mechanism text not null,
   verifier text not null,
+  scheme text,                               -- of a hash that was made elsewhere; null: as the mechanism says
   constraint verifiers_pkey primary key (name, mechanism),
   constraint verifiers_mechanism_check check (mechanism in ('ARGON2ID', 'SCRAM-SHA-256', 'CRAM-MD5')),
+  constraint verifiers_scheme_check
+    check (scheme is null or app.is_foreign_scheme(scheme) and mechanism = 'ARGON2ID'),
   constraint verifiers_verifier_check check (length(verifier) between 1 and 512),
   constraint verifiers_account_fkey foreign key (name) references app.accounts (name) on delete cascade
 );
@@ -259,7 +271,7 @@ grant insert on app.verifiers to mailwright_service;
 grant select, insert, delete on app.verifiers to mailwright_definer;
 grant select on app.accounts, app.mailboxes, app.domains, app.settings to mailwright_definer;
 grant update (mechanisms) on app.accounts to mailwright_definer;
-grant execute on function app.are_mechanisms(text[]), app.is_name(text) to mailwright_definer;
+grant execute on function app.are_mechanisms(text[]), app.is_name(text), app.is_foreign_scheme(text) to mailwright_definer;
 -- a new owner of a function needs CREATE on its schema, at that moment only
 grant create on schema app to mailwright_definer;
 alter function app.set_verifiers(text, text[], text[]) owner to mailwright_definer;

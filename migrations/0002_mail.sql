@@ -46,6 +46,8 @@ grant select on mail.decoy_key to mailwright_definer;
 -- disabled or deleted answers like one with a wrong password. Where the account has a verifier (`actual`), the decoy
 -- keeps all of it that a client can see or time, that is parameters and salt, so that a lock cannot be seen either.
 -- The parameters of new Argon2id verifiers are those of src/accounts/verifiers.ts; a test compares them.
+-- Of a hash that was made elsewhere it keeps the scheme's form too: all up to the last part, and of bcrypt the 29
+-- characters of its parameters and salt.
 create function mail.decoy(name text, kind text, actual text, scram_iterations integer) returns text
   language plpgsql stable security definer set search_path = ''
 as $$
@@ -54,6 +56,7 @@ declare
   salt bytea;
   first_key bytea;
   second_key bytea;
+  kept text;
 begin
   select
     -- RFC 2104 §2: H(K XOR opad, H(K XOR ipad, text))
@@ -64,6 +67,15 @@ begin
   from mail.decoy_key as k;
   if kind = 'CRAM-MD5' then
     return encode(first_key, 'hex');
+  end if;
+  if kind in ('BLF-CRYPT', 'SHA512-CRYPT', 'SHA256-CRYPT', 'PBKDF2') then
+    kept := case kind when 'BLF-CRYPT' then left(actual, 29) else substring(actual from '^.*[$]') end;
+    return kept || left(
+      case kind
+        when 'PBKDF2' then encode(first_key || second_key, 'hex')
+        else translate(encode(first_key || second_key, 'base64'), '+=' || chr(10), '.')
+      end,
+      length(actual) - length(kept));
   end if;
   if kind = 'SCRAM-SHA-256' then
     return coalesce(substring(actual from '^[^,]*,[^,]*'), scram_iterations || ',' || encode(salt, 'base64'))
@@ -122,6 +134,7 @@ begin
     mail.home(m.id) as home,
     coalesce(m.quota_bytes, d.default_quota_bytes, s.default_quota_bytes) as quota_bytes,
     v.verifier,
+    coalesce(v.scheme, kind) as scheme,
     s.scram_iterations,
     v.verifier is not null
       and m.state = 'active' and d.state = 'active' and a.state = 'active'
@@ -140,12 +153,12 @@ begin
     left join app.verifiers as v on v.name = wanted and v.mechanism = kind;
   if hit.usable then
     "user" := hit.address;
-    password := '{' || kind || '}' || hit.verifier;
+    password := '{' || hit.scheme || '}' || hit.verifier;
     userdb_home := hit.home;
     userdb_quota_rule := '*:bytes=' || hit.quota_bytes;
     userdb_quota_storage_size := case hit.quota_bytes when 0 then 'unlimited' else hit.quota_bytes || 'B' end;
   else
-    password := '{' || kind || '}' || mail.decoy(wanted, kind, hit.verifier, hit.scram_iterations);
+    password := '{' || hit.scheme || '}' || mail.decoy(wanted, hit.scheme, hit.verifier, hit.scram_iterations);
   end if;
   return next;
 end;

@@ -18,7 +18,7 @@ create table app.audit_events (
   after jsonb,                               -- null: it is not there any more
   constraint audit_events_pkey primary key (name, at, id),
   constraint audit_events_action_check check (action ~ '^[a-z]+\.[a-z-]+$'),
-  constraint audit_events_kind_check check (kind in ('server', 'domain', 'mailbox', 'account', 'alias', 'token')),
+  constraint audit_events_kind_check check (kind in ('server', 'domain', 'mailbox', 'account', 'alias', 'token', 'import')),
   constraint audit_events_level_check check (level in ('info', 'alert')),
   constraint audit_events_before_check check (jsonb_typeof(before) = 'object'),
   constraint audit_events_after_check check (jsonb_typeof(after) = 'object'),

@@ -10,11 +10,12 @@ create table app.password_checks (
 );
 grant select, insert, update, delete on app.password_checks to mailwright_service;
 
--- The verifier that one password is checked against; null where the account is not active or has none.
+-- The verifier that one password is checked against; null where the account is not active or has none. One that was made
+-- elsewhere has its scheme before it, as Dovecot writes it.
 create function app.verifier_for_check(account_name text) returns text
   language sql stable security definer set search_path = ''
 begin atomic
-  select v.verifier
+  select coalesce('{' || v.scheme || '}', '') || v.verifier
   from app.verifiers as v join app.accounts as a on a.name = v.name
   where v.name = account_name and v.mechanism = 'ARGON2ID' and a.state = 'active';
 end;

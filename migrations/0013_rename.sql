@@ -5,8 +5,8 @@ create function app.move_verifiers(from_name text, to_name text, listed text[]) 
   language sql security definer set search_path = ''
 begin atomic
   delete from app.verifiers as v where v.name = from_name and v.mechanism <> 'ARGON2ID' and v.mechanism <> all (listed);
-  insert into app.verifiers (name, mechanism, verifier)
-    select to_name, v.mechanism, v.verifier from app.verifiers as v where v.name = from_name and from_name <> to_name;
+  insert into app.verifiers (name, mechanism, scheme, verifier)
+    select to_name, v.mechanism, v.scheme, v.verifier from app.verifiers as v where v.name = from_name and from_name <> to_name;
   delete from app.verifiers as v where v.name = from_name and from_name <> to_name;
 end;
 revoke all on function app.move_verifiers(text, text, text[]) from public;

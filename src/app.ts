@@ -29,6 +29,10 @@ import { dryRun } from './dry-run/declaration.ts'
 import { createExports } from './exports/exports.ts'
 import { Health, health } from './health.ts'
 import { idempotency } from './idempotency/declaration.ts'
+import { imports } from './imports/routes.ts'
+import { rowSchemas } from './imports/row-schemas.ts'
+import { importRows } from './imports/rows-routes.ts'
+import { importSchemas } from './imports/schemas.ts'
 import { mailboxEnsure } from './mailboxes/ensure-routes.ts'
 import { mailboxList } from './mailboxes/list-routes.ts'
 import { mailboxRename } from './mailboxes/rename-routes.ts'
@@ -51,6 +55,7 @@ import { requestLog } from './request-log.ts'
 import { problemSchemas } from './responses.ts'
 import { server } from './server/routes.ts'
 import { serverSchemas } from './server/schemas.ts'
+import { slowBodies, slowBodyMs } from './slow-bodies.ts'
 import { blowFuses } from './tokens/blow.ts'
 import { createTokenCheck } from './tokens/check.ts'
 import { tokenReset } from './tokens/reset-routes.ts'
@@ -82,6 +87,8 @@ const schemas = [
   ...serverSchemas,
   ...auditSchemas,
   ...tokenSchemas,
+  ...importSchemas,
+  ...rowSchemas,
 ]
 
 /** The whole HTTP side, in the order in which a request meets it. */
@@ -100,6 +107,7 @@ export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
   await app.register(observe, { metrics })
   await app.register(wellFormed)
   await app.register(drain)
+  await app.register(slowBodies)
   await app.register(problemDetails)
   await app.register(bodies)
   for (const schema of schemas) app.addSchema(schema)
@@ -143,6 +151,8 @@ export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
       await api.register(passwordChecks, { prefix: '/accounts', db, derivations })
       await api.register(server, { prefix: '/server', db, check })
       await api.register(auditEvents, { prefix: '/audit-events', db })
+      await api.register(imports, { prefix: '/imports', db, keys: options.auth.keys })
+      await api.register(importRows, { prefix: '/imports', db })
       await api.register(tokens, { prefix: '/tokens', db, keys: options.auth.keys, check })
       await api.register(tokenReset, { prefix: '/tokens', db })
     },
@@ -154,7 +164,7 @@ export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
 function createServer(options: FastifyServerOptions = {}): FastifyInstance {
   return Fastify({
     bodyLimit: 64 * 1024, // the largest body is a mailbox
-    requestTimeout: 60_000, // for a client to send its request; a password may then wait 30 s for its turn
+    requestTimeout: slowBodyMs,
     routerOptions: { maxParamLength: maxHeaderSize }, // no limit of its own: a name that is too long is not there
     genReqId: () => randomUUID(), // the client's own id is logged beside it
     requestIdHeader: false,

@@ -59,7 +59,7 @@ function decode(body: Buffer): string | undefined {
   }
 }
 
-function isUtf8(contentType = ''): boolean {
+export function isUtf8(contentType = ''): boolean {
   const charset = /;\s*charset\s*=\s*"?([^";\s]+)/i.exec(contentType)?.[1]
   return charset === undefined || /^utf-?8$/i.test(charset)
 }

@@ -53,6 +53,11 @@ export const catalogue = {
     title: 'No such alias',
     help: 'The path names an alias that does not exist, or is not in one of the domains of your token. The catch-all of a domain is `@domain`.',
   },
+  'import-not-found': {
+    status: 404,
+    title: 'No such import',
+    help: 'The path names an import that does not exist, is no longer kept (imports are kept for 30 days after their end), or was made with domains which are not all among those of your token.',
+  },
   'token-not-found': {
     status: 404,
     title: 'No such token',
@@ -129,6 +134,11 @@ export const catalogue = {
     status: 422,
     title: 'A password cannot be accepted here',
     help: 'An existing account keeps its password; `password`, `generate_password` and `no_password` exclude each other, and `seal_password_to` goes with `generate_password: true`; and characters that cannot be typed on every client (RFC 4013) are refused.',
+  },
+  'password-hash-refused': {
+    status: 422,
+    title: 'The password hash is not taken',
+    help: 'A row of an import may bring a hash in the form that Dovecot stores: `{ARGON2ID}`, `{ARGON2I}`, `{BLF-CRYPT}` (cost up to 12), `{SHA512-CRYPT}` and `{SHA256-CRYPT}` (up to 656,000 rounds), `{PBKDF2}` (up to 100,000), `{SCRAM-SHA-256}` (4,096 to 1,000,000), or the same without the scheme where the hash names itself (`$2y$`, `$5$`, `$6$`, `$argon2id$`). Others, plain texts and unsalted hashes are refused, and so are hashes that would keep the mail server busy for long. Make the account with `no_password` or a new password instead.',
   },
   'password-too-weak': {
     status: 422,

@@ -43,6 +43,8 @@ export interface InstallationKeys {
    * the signing one first, so that what was made before a rotation is known after it.
    */
   fingerprints(text: string): Buffer[]
+  /** 256 bits each, to keep secrets of clients with until they are used; one by each private key, the signing one first. */
+  readonly sealingKeys: readonly Uint8Array[]
 }
 
 const tokenType = 'at+jwt' // RFC 9068 §2.1
@@ -70,7 +72,8 @@ async function openKeys(file: KeyFile): Promise<InstallationKeys> {
   const header = { alg: algorithm, typ: tokenType, kid: first.kid }
   const signer = await importJWK({ ...publicPart(first), d: d! }, algorithm)
   const verifiers = createLocalJWKSet({ keys: keys.map(publicPart) })
-  const fingerprintKeys = keys.flatMap(({ d }) => (d === undefined ? [] : [deriveFingerprintKey(d)]))
+  const privateParts = keys.flatMap(({ d }) => (d === undefined ? [] : [d]))
+  const fingerprintKeys = privateParts.map((d) => deriveKey(d, 'fingerprints of requests'))
   const rules = {
     issuer: installation,
     audience: installation,
@@ -84,14 +87,15 @@ async function openKeys(file: KeyFile): Promise<InstallationKeys> {
     sign: (grant) => claimsOf(grant, installation).setProtectedHeader(header).sign(signer),
     signStored: (grant) => storedClaimsOf(grant, installation).setProtectedHeader(header).sign(signer),
     verify: async (token) => (await jwtVerify(token, verifiers, rules)).payload,
+    sealingKeys: privateParts.map((d) => deriveKey(d, 'secrets in imports')),
     fingerprints: (text) => fingerprintKeys.map((key) => createHmac('sha256', key).update(text).digest()),
   }
 }
 
 // RFC 5869; a key that signs is never used for anything else.
-function deriveFingerprintKey(privatePart: string): Uint8Array {
+function deriveKey(privatePart: string, purpose: string): Uint8Array {
   const secret = Buffer.from(privatePart, 'base64url')
-  return new Uint8Array(hkdfSync('sha256', secret, '', 'mailwright: fingerprints of requests', 32))
+  return new Uint8Array(hkdfSync('sha256', secret, '', `mailwright: ${purpose}`, 32))
 }
 
 // RFC 9068 §2.2: without a resource owner `sub` is the client, so `client_id` repeats it.

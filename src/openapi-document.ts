@@ -17,6 +17,7 @@ const tags = [
   { name: 'aliases', description: 'Addresses whose mail goes to others, and catch-alls.' },
   { name: 'server', description: 'Settings and statistics of the installation.' },
   { name: 'audit', description: 'Who changed what, and when.' },
+  { name: 'imports', description: 'Many rows at once, done as a job: from a file of CSV or NDJSON.' },
   { name: 'tokens', description: 'Bearer tokens that this installation makes for other callers.' },
   { name: 'mail programs', description: 'What mail programs ask for by themselves, without a token.' },
   { name: 'operations', description: 'For monitoring.' },

@@ -12,7 +12,14 @@ export async function openapiText(): Promise<string> {
     db: openDatabase('postgres://unused'),
     derivations: createWorkQueue(),
     auth: {
-      keys: { installation: '', sign: unused, signStored: unused, verify: unused, fingerprints: () => [] },
+      keys: {
+        installation: '',
+        sign: unused,
+        signStored: unused,
+        verify: unused,
+        fingerprints: () => [],
+        sealingKeys: [],
+      },
       domainsClaim: '',
     },
   })

@@ -1,6 +1,8 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
+import type { Subject } from './subject.ts'
+import type { Overdraw } from './tokens/limits.ts'
 
 const storage = new AsyncLocalStorage<FastifyRequest>()
 
@@ -10,6 +12,26 @@ const storage = new AsyncLocalStorage<FastifyRequest>()
  */
 export function currentRequest(): FastifyRequest | undefined {
   return storage.getStore()
+}
+
+/** For whom something is done, as the audit writes it down and limits of tokens count it. */
+export interface Actor {
+  subject: Pick<Subject, 'id' | 'issuer' | 'tokenId' | 'token'>
+  ip: string
+  id: string
+  /** What was wanted of a limit of the token that did not have as much left. */
+  overdraw?: Overdraw | undefined
+}
+
+const actors = new AsyncLocalStorage<Actor>()
+
+/** What a job does for whoever asked for it in an earlier request. */
+export function actFor<T>(actor: Actor, work: () => Promise<T>): Promise<T> {
+  return actors.run(actor, work)
+}
+
+export function currentActor(): Actor | undefined {
+  return actors.getStore() ?? currentRequest()
 }
 
 /** After `auth`, so that the subject is known. */

@@ -48,9 +48,10 @@ export async function startService(config: Config, log: Logger): Promise<Running
       config.authIssuer === undefined
         ? undefined
         : createIssuer({ issuer: config.authIssuer, audience: config.authAudience ?? '' })
+    const derivations = createWorkQueue({ concurrency: derivationsAtOnce(config) })
     const app = await buildApp({
       db,
-      derivations: createWorkQueue({ concurrency: derivationsAtOnce(config) }),
+      derivations,
       auth: { keys, issuer, domainsClaim: config.authDomainsClaim },
       databaseUrl: place.serviceUrl,
       publicUrl: config.publicUrl,
@@ -59,7 +60,8 @@ export async function startService(config: Config, log: Logger): Promise<Running
     })
     const metricsUrl = await openMetrics(app, config)
     if (metricsUrl) log.info({ url: metricsUrl }, 'metrics')
-    const worker = startWorker({ databaseUrl: place.serviceUrl, db, doveadm: config, log })
+    const imports = { derivations, keys, nameTaken: config.limits.nameTaken }
+    const worker = startWorker({ databaseUrl: place.serviceUrl, db, doveadm: config, log, imports })
     app.addHook('onClose', () => worker.stop())
     const url = await app.listen({ host: config.host, port: config.port }).catch(async (error) => {
       await app.close()

@@ -1,6 +1,6 @@
 import type { ColumnType, Generated, GeneratedAlways, Selectable } from 'kysely'
 import type { AccountName } from './accounts/name.ts'
-import type { Mechanism } from './accounts/verifiers.ts'
+import type { ForeignScheme, Mechanism } from './accounts/verifiers.ts'
 import type { Action, Kind } from './audit/actions.ts'
 import type { DomainName } from './domains/name.ts'
 import type { Scope } from './scopes.ts'
@@ -56,6 +56,7 @@ interface AccountsTable {
   state: Generated<'active' | 'deleted' | 'held'>
   authentication: Authentication
   mechanisms: Generated<Mechanism[]>
+  foreign_scheme: ForeignScheme | null
   disabled: Generated<boolean>
   login_from: Date | null
   login_until: Date | null
@@ -175,6 +176,51 @@ interface PasswordChecksTable {
   full_at: Date
 }
 
+interface ImportsTable {
+  id: Generated<string>
+  state: Generated<'receiving' | 'queued' | 'running' | 'completed' | 'failed' | 'cancelled'>
+  dry_run: boolean
+  on_error: 'continue' | 'stop'
+  subject: string
+  issuer: string
+  token_id: string | null
+  payer_issuer: string
+  payer_id: string
+  stored_token: string | null
+  scopes: Scope[]
+  domains: string[]
+  password_delivery: 'sealed' | null
+  address: string | null
+  request_id: string
+  rows: Generated<number>
+  last_line: Generated<number>
+  done_line: Generated<number>
+  counts: ColumnType<Record<string, number>, string, string>
+  problem: ColumnType<object | null, string | null, string | null>
+  cleared: Generated<boolean>
+  worker: string | null
+  leased_until: Date | null
+  created_at: Generated<Date>
+  started_at: Date | null
+  finished_at: Date | null
+}
+
+interface ImportRowsTable {
+  import: string
+  line: number
+  operation: string
+  address: string
+  content: string | null
+  sealed: string | null
+  names: string[] | null
+  status: RowStatus | null
+  clear_text: string | null
+  secure_password: string | null
+  problem: ColumnType<object | null, string | null, string | null>
+}
+
+export type RowStatus = 'created' | 'updated' | 'unchanged' | 'deleted' | 'restored' | 'renamed' | 'failed'
+
 /** The tables of the schema `app` that the service's role may read (migrations/). */
 export interface Database {
   settings: SettingsTable
@@ -189,4 +235,6 @@ export interface Database {
   token_states: TokenStatesView
   token_fuses: TokenFusesTable
   password_checks: PasswordChecksTable
+  imports: ImportsTable
+  import_rows: ImportRowsTable
 }

@@ -33,6 +33,12 @@ function compiler(sharedSchemas: Schemas, leniency: { coerceTypes: boolean; useD
   return ajv
 }
 
+/** A check of what is sent as a body by itself, but comes in another way: undefined where nothing is wrong with it. */
+export function compileBody(schema: object): (value: unknown) => ProblemPart[] | undefined {
+  const check = compiler({}, { coerceTypes: false, useDefaults: false }).compile(schema)
+  return (value) => (check(value) ? undefined : toProblemParts((check.errors ?? []) as never, 'body'))
+}
+
 /** An operation that declares no query refuses every parameter, as the others refuse those they do not know. */
 export function refuseUnknownQuery(route: RouteOptions): void {
   route.schema = { querystring: strict({}), ...route.schema }

@@ -79,6 +79,7 @@ const tables = [
   'mailboxes',
   'audit_events',
   'tokens',
+  'imports',
   'token_states',
 ]
 

@@ -27,6 +27,8 @@ before(async () => {
   await admin.post('/v1/aliases', { address: aliasIn(there.domain), targets: [there.mailbox] })
   const { body } = await admin.post('/v1/tokens', { label: 'A job', scopes: ['domains:read'] })
   there.token = body.id
+  const sent = await admin.post('/v1/imports', { address: there.mailbox, no_password: true })
+  there.import = sent.body.id
 })
 
 interface Route {
@@ -108,7 +110,7 @@ describe('with the tables locked, so that nothing can be looked up', () => {
     await blocker.query('begin')
     // But for settings and tokens: whether a token is still wanted is asked there while changes cannot be heard in time.
     await blocker.query(
-      'lock table app.domains, app.accounts, app.addresses, app.mailboxes, app.idempotency_keys, app.password_checks',
+      'lock table app.domains, app.accounts, app.addresses, app.mailboxes, app.idempotency_keys, app.password_checks, app.imports',
     )
   })
   after(async () => {

@@ -235,6 +235,15 @@ test('drives what takes no password too', async () => {
     ['204', () => api.delete('/v1/accounts/user7')],
     ['200', () => api.get('/v1/server')],
     ['200', () => api.patch('/v1/server', { scram_iterations: 5000 })],
+    ['202', () => api.post('/v1/imports', { address: `sent@${domain}`, password: newPassword() })],
+    ['202', () => api.post('/v1/imports', { address: newPassword(), no_password: true })],
+    ['202', () => api.post('/v1/imports', { address: `sent@${domain}`, [newPassword()]: newPassword() })],
+    ['202', () => api.post('/v1/imports', { address: `sent@${domain}`, password_hash: newPassword() })],
+    ['400 invalid-request', () => api.post('/v1/imports', undefined, { raw: newPassword() })],
+    ['200', () => api.get('/v1/imports')],
+    ['200', async () => api.get(`/v1/imports/${await importId()}`)],
+    ['200', async () => api.get(`/v1/imports/${await importId()}/rows`)],
+    ['204', async () => api.delete(`/v1/imports/${await importId()}`)],
     ['200', () => api.get('/v1/audit-events')],
     ['200', () => api.get('/livez')],
     ['200', () => api.get('/readyz')],
@@ -244,6 +253,10 @@ test('drives what takes no password too', async () => {
   ]
   for (const [expected, call] of calls) assert.equal(outcome(await call()), expected)
 })
+
+async function importId(): Promise<string> {
+  return (await api.get('/v1/imports')).body.items[0].id
+}
 
 test('repeats nothing that came to a wrong place', async () => {
   const wrongMembers = (secret: string): unknown[] => [

@@ -36,7 +36,7 @@ export async function insertAccount(db: Db, account: NewAccount): Promise<Accoun
       select ${endLoginsJob(sql`a.name`, sql`a.login_until`)} from a where a.login_until is not null
     ), event as (${creationEvent()})
     select a.name, a.authentication, a.disabled, a.login_from, a.login_until, a.display_name, a.external_id,
-      a.password_set_at, a.version, a.created_at, a.updated_at, null as mailbox, (select count(*) from ending)
+      a.password_set_at, case when a.password_set_at is not null then 'ARGON2ID' end as password_scheme, a.version, a.created_at, a.updated_at, null as mailbox, (select count(*) from ending)
     from a`.execute(db)
   return rows[0]
 }

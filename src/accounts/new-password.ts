@@ -14,6 +14,8 @@ export interface NewPassword {
   generated: boolean
   /** The answer shows it only encrypted to this key. */
   sealTo?: SealingKey
+  /** Derived already, or made elsewhere: taken as they are. */
+  verifiers?: Verifier[]
 }
 
 export interface PasswordMembers {
@@ -83,6 +85,11 @@ export function toShow(
   return { generated_password: password.text }
 }
 
+/** Those of the verifiers that the settings ask for. */
+export function wantedOf(verifiers: Verifier[], { mechanisms }: VerifierOptions): Verifier[] {
+  return verifiers.filter(({ mechanism }) => mechanism === 'ARGON2ID' || mechanisms.includes(mechanism))
+}
+
 export interface Prepared {
   /** What the settings ask to be made of the password. */
   derivation: VerifierOptions
@@ -101,6 +108,8 @@ export async function deriveFor<T extends Prepared>(
 ): Promise<{ prepared: T; verifiers: Verifier[] }> {
   const first = await lookUp()
   if (password === 'none') return { prepared: first, verifiers: [] }
+  if (password.verifiers)
+    return { prepared: first, verifiers: wantedOf(password.verifiers, first.derivation) }
   if (!password.generated) await assertStrong(password.text, first.policy)
   if (currentTrial()) return { prepared: first, verifiers: blankVerifiers(first.derivation) }
   return queue.run(async ({ waited }) => {

@@ -84,6 +84,7 @@ export async function setPassword(
     .updateTable('accounts')
     .set({
       mechanisms: mechanismsOf(verifiers),
+      foreign_scheme: null,
       password_set_at: sql`now()`,
       version: sql`gen_random_uuid()`,
       updated_at: sql`now()`,

@@ -10,6 +10,7 @@ import {
   listOf,
   NoPassword,
   nullable,
+  oneOf,
   optional,
   Password,
   ref,
@@ -19,6 +20,7 @@ import {
   strict,
   Timestamp,
 } from '../schemas.ts'
+import { foreignSchemes } from './verifiers.ts'
 
 export const DisplayName = nullable(freeText('For people.'))
 export const ExternalId = nullable(freeText("The caller's own key for the person; need not be unique."))
@@ -39,6 +41,8 @@ export const LoginPeriod = {
   login_until: nullable({ ...Timestamp, description: loginUntil }),
 }
 
+const passwordSchemes = ['ARGON2ID', ...foreignSchemes] as const
+
 const updatable = {
   disabled: Type.Boolean({ description: 'Nobody can log in with it; its mailbox still receives mail.' }),
   display_name: DisplayName,
@@ -55,9 +59,16 @@ const example = {
   external_id: '1001',
   mailbox: 'user05@example.jp',
   password_set_at: '2026-11-24T08:00:00.000Z',
+  password_scheme: 'ARGON2ID' as const,
   created_at: '2026-11-24T08:00:00.000Z',
   updated_at: '2026-11-24T08:00:00.000Z',
 }
+
+const PasswordScheme = oneOf(passwordSchemes, {
+  description:
+    "How the clear-text side of its password is kept, by Dovecot's names; null = it has none. Others than `ARGON2ID` came with an import, and last until the password is next set.",
+})
+export type PasswordScheme = (typeof passwordSchemes)[number]
 
 const members = {
   name: Type.String({
@@ -68,6 +79,7 @@ const members = {
   ...LoginPeriod,
   mailbox: nullable(Type.String({ description: 'The address of its active mailbox.' })),
   password_set_at: nullable(Timestamp),
+  password_scheme: nullable(PasswordScheme),
   created_at: Timestamp,
   updated_at: Timestamp,
 }
@@ -132,6 +144,7 @@ export const AccountListQuery = strict({
   ...ListQuery,
   prefix: Type.Optional(filterText(64, 'Names that begin so.')),
   external_id: Type.Optional(filterText(200, 'May give several.')),
+  password_scheme: Type.Optional(PasswordScheme),
 })
 export type AccountListQuery = Static<typeof AccountListQuery>
 

@@ -8,7 +8,12 @@ import { problem } from '../problems.ts'
 import type { Subject } from '../subject.ts'
 import { draw } from '../tokens/fuses.ts'
 import type { AccountName } from './name.ts'
-import type { Account, AccountListQuery } from './schemas.ts'
+import type { Account, AccountListQuery, PasswordScheme } from './schemas.ts'
+
+const passwordScheme = sql<Account['password_scheme']>`
+  case when accounts.password_set_at is not null then coalesce(accounts.foreign_scheme, 'ARGON2ID') end`.as(
+  'password_scheme',
+)
 
 const columns = [
   'accounts.name',
@@ -19,6 +24,7 @@ const columns = [
   'accounts.display_name',
   'accounts.external_id',
   'accounts.password_set_at',
+  passwordScheme,
   'accounts.version',
   'accounts.created_at',
   'accounts.updated_at',
@@ -69,7 +75,7 @@ export function compileAccounts(db: Db, visible: Subject['domains'], filter: Acc
 }
 
 function accounts(db: Db, visible: Subject['domains'], filter: AccountFilter) {
-  const { external_id, after, limit } = filter
+  const { external_id, password_scheme, after, limit } = filter
   const prefix = filter.prefix?.toLowerCase()
   const conditions: Expression<SqlBool>[] = [
     ...(prefix === undefined
@@ -78,12 +84,19 @@ function accounts(db: Db, visible: Subject['domains'], filter: AccountFilter) {
     ...(external_id === undefined
       ? []
       : [sql<SqlBool>`accounts.external_id = ${external_id.normalize('NFC')}`]),
+    ...(password_scheme === undefined ? [] : [hasScheme(password_scheme)]),
     ...(after === undefined ? [] : [sql<SqlBool>`accounts.name > ${after}`]),
   ]
   const all = visibleAccounts(db, visible).orderBy('accounts.name')
   if (limit === undefined) return all.where((eb) => eb.and(conditions))
   const own = visible === '*' ? [] : [ownNames(visible, conditions, limit + 1)]
   return all.where((eb) => eb.and([...conditions, ...own])).limit(limit + 1)
+}
+
+function hasScheme(scheme: PasswordScheme): Expression<SqlBool> {
+  return scheme === 'ARGON2ID'
+    ? sql<SqlBool>`accounts.foreign_scheme is null and accounts.password_set_at is not null`
+    : sql<SqlBool>`accounts.foreign_scheme = ${scheme}`
 }
 
 /** The first names of each domain by its own index, so that a limited caller's list never reads rows of others. */

@@ -1,16 +1,17 @@
 import { type RawBuilder, sql } from 'kysely'
-import type { Mechanism, Verifier } from './verifiers.ts'
+import type { ForeignScheme, Mechanism, Verifier } from './verifiers.ts'
 
 /** The challenge–response mechanisms among them, for the column `mechanisms`. */
 export function mechanismsOf(verifiers: Verifier[]): Mechanism[] {
   return verifiers.flatMap(({ mechanism }) => (mechanism === 'ARGON2ID' ? [] : [mechanism]))
 }
 
-/** As a row source `v (mechanism, verifier)`. */
+/** As a row source `v (mechanism, scheme, verifier)`. */
 export function verifierRows(verifiers: Verifier[]) {
   const kinds = verifiers.map((one) => one.mechanism)
+  const schemes = verifiers.map((one) => one.scheme ?? null)
   const texts = verifiers.map((one) => one.verifier)
-  return sql`unnest(${kinds}::text[], ${texts}::text[]) as v (mechanism, verifier)`
+  return sql`unnest(${kinds}::text[], ${schemes}::text[], ${texts}::text[]) as v (mechanism, scheme, verifier)`
 }
 
 /**
@@ -23,6 +24,11 @@ export function listedOf(verifiers: Verifier[], list: RawBuilder<unknown>) {
 
 /** Joins to an account `a` those of `verifierRows` that go with its mechanisms. */
 export const isKept = sql`v.mechanism = any(a.mechanisms || 'ARGON2ID'::text)`
+
+/** Where the password came as a hash that was made elsewhere. */
+export function foreignSchemeOf(verifiers: Verifier[]): ForeignScheme | null {
+  return verifiers.find(({ scheme }) => scheme !== undefined)?.scheme ?? null
+}
 
 /** When a password was set: now, or never where there is none. */
 export function setAt(verifiers: Verifier[]) {

@@ -14,9 +14,22 @@ export function inOrder(mechanisms: readonly Mechanism[]): Mechanism[] {
 
 export type VerifierKind = 'ARGON2ID' | Mechanism
 
+/** Dovecot's names of what is taken from elsewhere besides Argon2id; app.is_foreign_scheme has the same. */
+export const foreignSchemes = [
+  'ARGON2I',
+  'BLF-CRYPT',
+  'SHA512-CRYPT',
+  'SHA256-CRYPT',
+  'PBKDF2',
+  'SCRAM-SHA-256',
+] as const
+export type ForeignScheme = (typeof foreignSchemes)[number]
+
 /** `verifier` is what Dovecot reads after its `{mechanism}` prefix, which is never stored. */
 export interface Verifier {
   mechanism: VerifierKind
+  /** Of a hash that was made elsewhere, in the place of the Argon2id one. */
+  scheme?: ForeignScheme
   verifier: string
 }
 

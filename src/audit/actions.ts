@@ -1,5 +1,5 @@
 /** What an event tells of. The name of a mailbox or alias is its local part, that of an account the whole. */
-export const kinds = ['server', 'domain', 'mailbox', 'account', 'alias', 'token'] as const
+export const kinds = ['server', 'domain', 'mailbox', 'account', 'alias', 'token', 'import'] as const
 export type Kind = (typeof kinds)[number]
 
 /** Every action that is written down, as `kind.verb`. A new one is added here. */
@@ -18,6 +18,8 @@ export const actions = [
   'domain.purge',
   'domain.restore',
   'domain.update',
+  'import.cancel',
+  'import.create',
   'mailbox.create',
   'mailbox.delete',
   'mailbox.purge',

@@ -6,13 +6,13 @@
  * - In a transaction that has read the row before: `recordChange(tx, { action, object, domain, before, after })`,
  *   which writes only the members that differ, and nothing where none does. `recordEvent` writes what it is given.
  *
- * Who did it is taken from the request; in a job nobody did, and subject and issuer are null. Never a secret, nor
+ * Who did it is taken from the request, or from what a job does for one (`actFor`); in other jobs nobody did, and subject and issuer are null. Never a secret, nor
  * anything derived from one. An event that tells of two domains is written once for each, with what its holders may know.
  */
 import { isIP } from 'node:net'
 import { type RawBuilder, sql } from 'kysely'
 import type { Tx } from '../database.ts'
-import { currentRequest } from '../request-context.ts'
+import { currentActor } from '../request-context.ts'
 import { type Action, type Kind, levelOf } from './actions.ts'
 
 export interface EventSource {
@@ -99,7 +99,7 @@ function nameOf(kind: Kind, object: RawBuilder<unknown>): RawBuilder<unknown> {
 }
 
 function actor() {
-  const request = currentRequest()
+  const request = currentActor()
   const { id, issuer, tokenId } = request?.subject ?? {}
   return {
     subject: id ?? null,

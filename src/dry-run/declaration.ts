@@ -10,6 +10,10 @@ declare module 'fastify' {
     /** Only tried: nothing of it is kept. */
     dryRun: boolean
   }
+  interface FastifyContextConfig {
+    /** The operation has a `dry_run` of its own. */
+    triesItself?: boolean
+  }
 }
 
 const parameter = 'dry_run'
@@ -24,14 +28,18 @@ const DryRun = defaulted(
 
 interface Route {
   method: HTTPMethods | HTTPMethods[]
-  config?: { idempotencyKey?: boolean } | undefined
+  config?: { idempotencyKey?: boolean; triesItself?: boolean } | undefined
 }
 
 const writing = new Set(['POST', 'PUT', 'PATCH', 'DELETE'])
 
 /** Not those that change nothing: there is nothing to try, and what limits their use has to count. */
 function canBeTried({ method, config }: Route): boolean {
-  return [method].flat().some((one) => writing.has(one)) && config?.idempotencyKey !== false
+  return (
+    [method].flat().some((one) => writing.has(one)) &&
+    config?.idempotencyKey !== false &&
+    !config?.triesItself
+  )
 }
 
 /**

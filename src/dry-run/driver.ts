@@ -2,7 +2,7 @@ import type { DatabaseConnection, Dialect, Driver } from 'kysely'
 import { createWorkQueue, type WorkQueue } from '../work-queue.ts'
 import type { TrialConnection } from './connection.ts'
 import { openSession, type Session } from './session.ts'
-import { currentTrial } from './trial.ts'
+import { currentJoint } from './trial.ts'
 
 /** How many trials may wait for a connection, and how long: the real requests go on beside them. */
 const waiting = { maxWaiting: 100, maxWaitMs: 5_000 }
@@ -29,9 +29,9 @@ function tryingDriver(driver: Driver, gate: WorkQueue): Driver {
   return {
     init: (options) => driver.init(options),
     async acquireConnection(options) {
-      const trial = currentTrial()
+      const trial = currentJoint()
       if (!trial) return driver.acquireConnection(options)
-      trial.session ??= openInTurn(driver, gate)
+      trial.session ??= trial.kept ? openSession(driver) : openInTurn(driver, gate)
       return connectToTrial(trial.session)
     },
     beginTransaction: (connection, settings) =>

@@ -5,6 +5,8 @@ import { createTurns } from './turns.ts'
 /** The one transaction of a trial, on the one connection that it holds. */
 export interface Session {
   connect(): TrialConnection
+  /** Ends it as well, and throws where it could not be kept. */
+  commit(): Promise<void>
   /** Rolls back, after the statement in hand, and gives the connection back; what comes later is refused. */
   end(): Promise<void>
   readonly ended: Promise<void>
@@ -19,10 +21,13 @@ const begin = CompiledQuery.raw(`begin; set local lock_timeout = '3s'`)
 export async function openSession(driver: Driver): Promise<Session> {
   const connection = await driver.acquireConnection()
   const { promise: ended, resolve } = Promise.withResolvers<void>()
-  const giveBack = async () => {
-    await driver.rollbackTransaction(connection).catch(() => {}) // the driver then closes the connection
+  const release = async () => {
     await driver.releaseConnection(connection)
     resolve()
+  }
+  const giveBack = async () => {
+    await driver.rollbackTransaction(connection).catch(() => {}) // the driver then closes the connection
+    await release()
   }
   await connection.executeQuery(begin).catch(async (error) => {
     await giveBack()
@@ -40,6 +45,10 @@ export async function openSession(driver: Driver): Promise<Session> {
   }
   return {
     connect: () => createConnection(line),
+    commit() {
+      over = true
+      return statements.take(() => driver.commitTransaction(connection).finally(release))
+    },
     end() {
       over = true
       return statements.take(giveBack)

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto'
 import querystring from 'node:querystring'
+import { Readable } from 'node:stream'
 import type { FastifyRequest } from 'fastify'
 import type { InstallationKeys } from '../keys.ts'
 import { problemAt } from '../problems.ts'
@@ -36,6 +37,15 @@ export function readKey(request: FastifyRequest, keys: InstallationKeys): Idempo
   return { issuer, subject, key, fingerprints: keys.fingerprints(describe(request)) }
 }
 
+/** Of a request whose body was read in its handler, as a stream: `digest` stands for it. */
+export function rekey(request: FastifyRequest, keys: InstallationKeys, digest: Buffer): void {
+  const { idempotencyKey, method, url, query } = request
+  if (!idempotencyKey) return
+  const body = { sha256: digest.toString('hex'), query }
+  const fingerprints = keys.fingerprints(describe({ method, url, body } as FastifyRequest))
+  request.idempotencyKey = { ...idempotencyKey, fingerprints }
+}
+
 /** Node joins what is sent twice. */
 function isRepeated({ raw }: FastifyRequest): boolean {
   return raw.rawHeaders.filter((name, i) => i % 2 === 0 && name.toLowerCase() === header).length > 1
@@ -47,7 +57,8 @@ function unquote(text: string): string | undefined {
 
 /** Says the same of two requests that ask for the same; the order of members does not count, nor whether one is only tried. */
 function describe({ method, url, body }: FastifyRequest): string {
-  return `${method} ${withoutDryRun(url)}\n${JSON.stringify(body, sortMembers) ?? ''}`
+  const text = body instanceof Readable ? '' : JSON.stringify(body, sortMembers)
+  return `${method} ${withoutDryRun(url)}\n${text ?? ''}`
 }
 
 /** The parameter as a client may spell it (RFC 3986 §2.3); what else was sent stays as it is. */

@@ -10,9 +10,9 @@ export type Secret = { generated_password: string } | { token: string }
 
 /** What a request that changes something is answered with. */
 export interface Answer<Body> {
-  status: 200 | 201
-  /** Becomes the ETag. */
-  version: string
+  status: 200 | 201 | 202
+  /** Becomes the ETag, where there is one. */
+  version?: string
   location?: string
   body: Body
   /** Members that are shown once and kept nowhere. */
@@ -59,7 +59,7 @@ export async function answerOnce<Row, Body extends object>(
   const outcome = key
     ? await operateOnce(db, key, () => operate(keeping(exchange, key, toAnswer)))
     : await operate(answering(db, toAnswer))
-  if ('version' in outcome) return send(reply, outcome)
+  if (!('etag' in outcome)) return send(reply, outcome)
   if (!maySee(outcome.body)) throw problem('idempotency-key-reused')
   return replay(reply, outcome)
 }
@@ -122,7 +122,7 @@ function toKept<Body extends object>(reply: FastifyReply, answer: Answer<Body>):
   const shown = JSON.parse(String(text))
   return {
     status,
-    etag: toETag(version),
+    etag: version === undefined ? null : toETag(version),
     location,
     body: secret ? { ...shown, secret_omitted: true } : shown,
   }
@@ -131,7 +131,7 @@ function toKept<Body extends object>(reply: FastifyReply, answer: Answer<Body>):
 function send<Body extends object>(reply: FastifyReply, answer: Answer<Body>): Body {
   const { status, version, location, body, secret } = answer
   reply.code(status)
-  setETag(reply, version)
+  if (version !== undefined) setETag(reply, version)
   if (location !== undefined) reply.header('location', location)
   return { ...body, ...secret }
 }

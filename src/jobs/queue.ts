@@ -57,6 +57,11 @@ export function removeMailJobs(id: RawBuilder<unknown>, mask: RawBuilder<unknown
     graphile_worker.add_job('remove-mail', ${payload}, run_at => now() + ${secondLook}::interval)`
 }
 
+/** The job that works on imports, as long as there are any; one that waits for its turn is enough. */
+export function runImportsJob(): RawBuilder<unknown> {
+  return sql`graphile_worker.add_job('run-imports', '{}'::json, job_key => 'run-imports', max_attempts => 1)`
+}
+
 export async function endSessions(tx: Tx, mask: string): Promise<void> {
   await sql`select ${endSessionsJob(sql<string>`${mask}::text`)}`.execute(tx)
 }

@@ -4,6 +4,9 @@ import pg from 'pg'
 import { sweepPasswordChecks } from '../accounts/password-check-store.ts'
 import type { Db } from '../database.ts'
 import { sweepAnswers } from '../idempotency/store.ts'
+import { waitingTime } from '../imports/lease.ts'
+import { type ImportWork, workOnImports } from '../imports/run.ts'
+import { sweepImports } from '../imports/store.ts'
 import { sweepCounters } from '../rate-limits/store.ts'
 import type { Logger as Log } from '../service.ts'
 import { sweepTokens } from '../tokens/sweep.ts'
@@ -27,6 +30,8 @@ export interface WorkerOptions {
   db: Db
   doveadm: DoveadmConfig
   log: Log
+  /** Without it this replica works on no imports. */
+  imports?: Omit<ImportWork, 'db' | 'log'>
 }
 
 /** Works off the jobs for as long as the service runs, on every replica; each job is done by one of them. */
@@ -38,7 +43,9 @@ export function startWorker(options: WorkerOptions): Worker {
   const loop = (async () => {
     while (!stopping.signal.aborted) {
       try {
-        runner = await start(pool, options)
+        runner = await start(pool, options, stopping.signal)
+        // what was in hand when a service was killed
+        await runner.addJob('run-imports', {}, { jobKey: 'run-imports', maxAttempts: 1 })
         if (stopping.signal.aborted) await runner.stop()
         await runner.promise
       } catch (error) {
@@ -76,10 +83,17 @@ const crontab = `
 0 * * * * sweep-idempotency-keys ?max=2&queue=sweep-idempotency-keys&jobKey=sweep-idempotency-keys
 30 * * * * sweep-tokens ?max=2&queue=sweep-tokens&jobKey=sweep-tokens
 0 * * * * sweep-rate-counters ?max=2&queue=sweep-rate-counters&jobKey=sweep-rate-counters
+* * * * * run-imports ?max=1&jobKey=run-imports
+30 * * * * sweep-imports ?max=2&queue=sweep-imports&jobKey=sweep-imports
 0 * * * * sweep-password-checks ?max=2&queue=sweep-password-checks&jobKey=sweep-password-checks
 `
 
-function start(pgPool: pg.Pool, { db, doveadm, log }: WorkerOptions): Promise<Runner> {
+function start(
+  pgPool: pg.Pool,
+  { db, doveadm, log, imports }: WorkerOptions,
+  signal: AbortSignal,
+): Promise<Runner> {
+  const runImports = imports && importTask({ ...imports, db, log }, signal)
   return run({
     pgPool,
     concurrency,
@@ -94,6 +108,8 @@ function start(pgPool: pg.Pool, { db, doveadm, log }: WorkerOptions): Promise<Ru
       'end-logins': (payload, { query }) => endLogins(doveadm, payload, query),
       'remove-mail': (payload) => removeMail(doveadm, payload),
       'reconcile-usage': (_payload, { query }) => reconcileUsage(doveadm, query),
+      'run-imports': async (_payload, { query }) => runImports?.(query),
+      'sweep-imports': (_payload, { query }) => sweepImports(query),
       'purge-expired': () => purgeExpired(db),
       'sweep-idempotency-keys': (_payload, { query }) => sweepAnswers(query),
       'sweep-tokens': (_payload, { query }) => sweepTokens(query),
@@ -101,4 +117,27 @@ function start(pgPool: pg.Pool, { db, doveadm, log }: WorkerOptions): Promise<Ru
       'sweep-password-checks': (_payload, { query }) => sweepPasswordChecks(query),
     },
   })
+}
+
+type Query = (text: string, values?: unknown[]) => Promise<unknown>
+
+/** One import at a time on each replica, a few seconds each: other jobs have the rest of the worker. */
+function importTask(work: ImportWork, signal: AbortSignal): (query: Query) => Promise<void> {
+  let working = false
+  return async (query) => {
+    if (working) return // and comes back for whatever is left
+    working = true
+    try {
+      await workOnImports(work, signal)
+    } finally {
+      working = false
+    }
+    const seconds = await waitingTime(work.db)
+    if (seconds === undefined) return
+    await query(
+      `select graphile_worker.add_job('run-imports', '{}'::json, job_key => 'run-imports', max_attempts => 1,
+        run_at => now() + make_interval(secs => $1))`,
+      [seconds],
+    )
+  }
 }

@@ -119,24 +119,30 @@ async function withNewAccount(
   request: MailboxRequest,
   wish: Wish,
 ): Promise<Attempt> {
-  const lookUp = async () => {
-    const ground = await lookUpGround(app.db, wish.address)
-    assertCreatable(ground, wish, subject)
-    const limited = ground.mailbox_limit !== null
-    const authentication = authenticationFor(ground, wish)
-    assertMayLackPassword(authentication, request.password)
-    return {
-      authentication,
-      derivation: derivationFor(ground, wish),
-      policy: policyFor(ground, [request.address], request.person),
-      limited,
-    }
-  }
+  const lookUp = async () => judgeNewAccount(await lookUpGround(app.db, wish.address), subject, request, wish)
   if (!request.password) await lookUp() // a collision is told before the missing password
   const { prepared, verifiers } = await deriveFor(app.derivations, requirePassword(request.password), lookUp)
   const { authentication, limited } = prepared
   const sealed = await sealFor(request.password, request.address.address)
   return { mailbox: newMailbox(request, { authentication, verifiers }), limited, sealed }
+}
+
+/** Throws what stands against a mailbox with a new account; says what is to be made of its password. */
+export function judgeNewAccount(
+  ground: Ground,
+  subject: Subject,
+  { address, password, person }: Pick<MailboxRequest, 'address' | 'password' | 'person'>,
+  wish: Wish,
+) {
+  assertCreatable(ground, wish, subject)
+  const authentication = authenticationFor(ground, wish)
+  assertMayLackPassword(authentication, password)
+  return {
+    authentication,
+    derivation: derivationFor(ground, wish),
+    policy: policyFor(ground, [address], person),
+    limited: ground.mailbox_limit !== null,
+  }
 }
 
 export function derivationFor(ground: Ground, wish: Wish) {

@@ -78,7 +78,7 @@ async function ensureExisting(
   return row && { row, created: false }
 }
 
-function wanted({ values, person }: MailboxRequest) {
+export function wanted({ values, person }: MailboxRequest) {
   return { ...values, ...person }
 }
 
@@ -86,7 +86,7 @@ function wanted({ values, person }: MailboxRequest) {
  * The mailbox is locked first, as in a deletion, so that the two cannot wait for each other; it is written last, so
  * that what that statement returns shows both. undefined where it is not there any more.
  */
-function writeMembers(
+export function writeMembers(
   db: Db,
   subject: Subject,
   request: MailboxRequest,

@@ -40,14 +40,18 @@ export async function lookUpGround(db: Db, { name, domain }: Address): Promise<G
   return rows[0]!
 }
 
-/** The same for several addresses of one domain, in their order, and still one round trip; only the first has the count. */
+/** The same for several addresses, in their order, and still one round trip; only the first of each domain has the count. */
 export async function lookUpGrounds(db: Db, addresses: Address[]): Promise<Ground[]> {
   const names = addresses.map(({ name }) => name)
+  const domains = addresses.map(({ domain }) => domain)
   const { rows } = await sql<Ground>`
-    select ${groundColumns(sql`c.name`, sql`c.place = 1`)}
+    select ${groundColumns(sql`c.name`, sql`c.place_in_domain = 1`)}
     from app.settings as s
-      cross join unnest(${names}::text[]) with ordinality as c (name, place)
-      ${groundJoins(sql`c.name`, addresses[0]!.domain)}
+      cross join (
+        select c.name, c.domain, c.place, row_number() over (partition by c.domain order by c.place) as place_in_domain
+        from unnest(${names}::text[], ${domains}::text[]) with ordinality as c (name, domain, place)
+      ) as c
+      ${groundJoins(sql`c.name`, sql`c.domain`)}
     order by c.place`.execute(db)
   return rows
 }
@@ -67,7 +71,7 @@ function groundColumns(name: RawBuilder<unknown>, withCount: RawBuilder<unknown>
       a.state as account_state, a.authentication as account_authentication`
 }
 
-function groundJoins(name: RawBuilder<unknown>, domain: DomainName) {
+function groundJoins(name: RawBuilder<unknown>, domain: RawBuilder<unknown> | DomainName) {
   return sql`left join app.domains as d on d.name = ${domain} and d.state = 'active'
       left join app.mailboxes as m on m.name = ${name}
       left join app.accounts as a on a.name = ${name}`

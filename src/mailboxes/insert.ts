@@ -1,6 +1,6 @@
 import { type RawBuilder, sql } from 'kysely'
 import type { PersonMembers } from '../accounts/create.ts'
-import { isKept, listedOf, setAt, verifierRows } from '../accounts/verifier-rows.ts'
+import { foreignSchemeOf, isKept, listedOf, setAt, verifierRows } from '../accounts/verifier-rows.ts'
 import type { Verifier } from '../accounts/verifiers.ts'
 import type { Authentication, Db, Tx } from '../database.ts'
 import { countMailboxes } from '../domains/mailbox-counts.ts'
@@ -98,14 +98,14 @@ function newAccount({ account, person }: NewMailbox): RawBuilder<unknown> {
   const { display_name = null, external_id = null, login_from = null, login_until = null } = person
   return sql`, a as (
       insert into app.accounts
-        (name, authentication, mechanisms, display_name, external_id, login_from, login_until, password_set_at)
+        (name, authentication, mechanisms, foreign_scheme, display_name, external_id, login_from, login_until, password_set_at)
       select m.name, ${authentication}, ${listedOf(verifiers, sql`coalesce(d.secure_password_mechanisms, s.secure_password_mechanisms)`)},
-        ${display_name}, ${external_id}, ${login_from}::timestamptz, ${login_until}::timestamptz, ${setAt(verifiers)}
+        ${foreignSchemeOf(verifiers)}, ${display_name}, ${external_id}, ${login_from}::timestamptz, ${login_until}::timestamptz, ${setAt(verifiers)}
       from m cross join d cross join app.settings as s
       returning ${accountColumns(sql``)}
     ), v as (
-      insert into app.verifiers (name, mechanism, verifier)
-      select a.name, v.mechanism, v.verifier from a join ${verifierRows(verifiers)} on ${isKept}
+      insert into app.verifiers (name, mechanism, scheme, verifier)
+      select a.name, v.mechanism, v.scheme, v.verifier from a join ${verifierRows(verifiers)} on ${isKept}
     )`
 }
 

@@ -9,7 +9,7 @@ import { problem } from '../problems.ts'
 import type { Subject } from '../subject.ts'
 import { tokensEnd } from '../tokens/end-with-domain.ts'
 import { draw } from '../tokens/fuses.ts'
-import { isMailboxId, lookUpAddress } from './address.ts'
+import { type Address, isMailboxId, lookUpAddress } from './address.ts'
 import { deletionEvents, purgeEvents } from './events.ts'
 import { keptAliasesGo } from './kept-aliases.ts'
 import { type MailboxRow, viewColumns, viewJoins } from './view.ts'
@@ -17,12 +17,17 @@ import { type MailboxRow, viewColumns, viewJoins } from './view.ts'
 /** What the path names: an id, or an address. */
 export type MailboxKey = { id: string } | { name: AccountName; domain: DomainName }
 
+/** Those of an import, which are changed together. */
+export interface MailboxKeys {
+  addresses: readonly Address[]
+}
+
 export function parseMailboxKey(text: string): MailboxKey {
   return isMailboxId(text) ? { id: text } : lookUpAddress(text)
 }
 
-export interface MailboxTarget {
-  key: MailboxKey
+export interface MailboxTarget<Key = MailboxKey> {
+  key: Key
   visible: Subject['domains']
   precondition: Precondition
   /** Only where it is deleted and its time is over. */
@@ -34,11 +39,19 @@ export function isTarget({
   key,
   visible,
   expired,
-}: Omit<MailboxTarget, 'precondition'>): RawBuilder<boolean> {
-  const named = 'id' in key ? sql`m.id = ${key.id}` : sql`m.name = ${key.name} and m.domain = ${key.domain}`
+}: Omit<MailboxTarget<MailboxKey | MailboxKeys>, 'precondition'>): RawBuilder<boolean> {
+  const named = isNamed(key)
   const own = visible === '*' ? sql`true` : sql`m.domain = any(${visible}::text[])`
   const due = expired ? sql`m.state = 'deleted' and m.purge_at <= now() and not m.hold` : sql`true`
   return sql`${named} and ${own} and ${due}`
+}
+
+function isNamed(key: MailboxKey | MailboxKeys): RawBuilder<unknown> {
+  if ('id' in key) return sql`m.id = ${key.id}`
+  if ('name' in key) return sql`m.name = ${key.name} and m.domain = ${key.domain}`
+  const names = key.addresses.map(({ name }) => name)
+  const domains = key.addresses.map(({ domain }) => domain)
+  return sql`(m.name, m.domain) in (select * from unnest(${names}::text[], ${domains}::text[]))`
 }
 
 // An entity tag that is no UUID was never given out, so it is left out.
@@ -52,10 +65,18 @@ export async function findMailbox(
   target: Pick<MailboxTarget, 'key' | 'visible'>,
   states: MailboxRow['state'][] = ['active'],
 ): Promise<MailboxRow | undefined> {
+  return (await findMailboxes(db, target, states))[0]
+}
+
+export async function findMailboxes(
+  db: Db,
+  target: Pick<MailboxTarget<MailboxKey | MailboxKeys>, 'key' | 'visible'>,
+  states: MailboxRow['state'][] = ['active'],
+): Promise<MailboxRow[]> {
   const { rows } = await sql<MailboxRow>`
     select ${viewColumns} from app.mailboxes as m ${viewJoins}
     where ${isTarget(target)} and m.state = any(${states}::text[])`.execute(db)
-  return rows[0]
+  return rows
 }
 
 /** Before an answer that was kept: it is shown to those only who may see the mailbox that the path names. */
@@ -96,7 +117,17 @@ export const anyState: MailboxRow['state'][] = ['active', 'deleted']
  * so that this comes before the job: a new password takes the two in this order, and both wait for a job of the same key.
  */
 export async function deleteMailbox(db: Db, target: MailboxTarget, accountGoes: boolean): Promise<void> {
-  const { rows } = await sql`
+  const names = await deleteMailboxes(db, target, accountGoes)
+  if (names.length === 0) await refuse(db, target, ['active'])
+}
+
+/** The names of those that were deleted. */
+export async function deleteMailboxes(
+  db: Db,
+  target: MailboxTarget<MailboxKey | MailboxKeys>,
+  accountGoes: boolean,
+): Promise<string[]> {
+  const { rows } = await sql<{ name: string }>`
     with m as (
       update app.mailboxes as m
       set state = 'deleted', version = gen_random_uuid(), updated_at = now(),
@@ -111,11 +142,11 @@ export async function deleteMailbox(db: Db, target: MailboxTarget, accountGoes: 
       where a.name = m.name and (${accountGoes} or a.authentication = 'password_file')
       returning a.name
     ), event as (${deletionEvents()})
-    select ${endSessionsJob(sql`m.name || '@' || m.domain`)} from m, (select count(*) from a) as gone`.execute(
+    select m.name, ${endSessionsJob(sql`m.name || '@' || m.domain`)} from m, (select count(*) from a) as gone`.execute(
     db,
   )
-  if (rows.length === 0) await refuse(db, target, ['active'])
-  await draw(db, 'deletes', 1)
+  await draw(db, 'deletes', rows.length)
+  return rows.map(({ name }) => name)
 }
 
 /**

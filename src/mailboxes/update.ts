@@ -5,7 +5,15 @@ import { meets } from '../etag.ts'
 import { endSessionsJob } from '../jobs/queue.ts'
 import { problem } from '../problems.ts'
 import { draw } from '../tokens/fuses.ts'
-import { anyState, getMailbox, hasVersion, isTarget, type MailboxTarget } from './store.ts'
+import {
+  anyState,
+  getMailbox,
+  hasVersion,
+  isTarget,
+  type MailboxKey,
+  type MailboxKeys,
+  type MailboxTarget,
+} from './store.ts'
 import { givenColumns, type MailboxValues } from './values.ts'
 import { type MailboxRow, viewColumns, viewJoins, writtenColumns } from './view.ts'
 
@@ -39,6 +47,16 @@ export async function updateMailbox(
 ): Promise<MailboxRow> {
   const states = statesFor(changes)
   if (Object.values(changes).every((value) => value === undefined)) return unchanged(db, target, states)
+  return (await updateMailboxes(db, target, changes, states))[0] ?? unchanged(db, target, states)
+}
+
+/** Those that are another than they were. */
+export async function updateMailboxes(
+  db: Db,
+  target: MailboxTarget<MailboxKey | MailboxKeys>,
+  changes: MailboxValues,
+  states: MailboxRow['state'][] = ['active'],
+): Promise<MailboxRow[]> {
   const sent = sentMembers(changes)
   const address = sql<string>`m.name || '@' || m.domain`
   const { rows } = await sql<ChangedRow>`
@@ -64,10 +82,8 @@ export async function updateMailbox(
     )
     select ${viewColumns}, (select count(*) from ended), b.locked as was_locked, b.delivery as old_delivery
     from m join b on b.name = m.name ${viewJoins}`.execute(db)
-  const row = rows[0]
-  if (!row) return unchanged(db, target, states)
-  if (isShut(row)) await draw(db, 'locks', 1)
-  return row
+  await draw(db, 'locks', rows.filter(isShut).length)
+  return rows
 }
 
 /** A hold by itself reaches a deleted mailbox too, whose mail is all that is left to be kept. */

@@ -25,6 +25,18 @@ export async function countNamesTaken(
   return rows[0]!
 }
 
+/** The same, without counting any. */
+export async function readNamesTaken(db: Db, subject: Subject): Promise<{ count: number; seconds: number }> {
+  const { issuer, id } = payerOf(subject)
+  const { rows } = await sql<{ count: number; seconds: number }>`
+    select count, greatest(1, ceil(extract(epoch from started_at + ${span} - now())))::integer as seconds
+    from app.rate_counters
+    where kind = 'name-taken' and issuer = ${issuer} and subject = ${id} and started_at + ${span} > now()`.execute(
+    db,
+  )
+  return rows[0] ?? { count: 0, seconds: 0 }
+}
+
 /** Deletes the minutes that are over. */
 export async function sweepCounters(query: (text: string) => Promise<pg.QueryResult>): Promise<void> {
   await query(`delete from app.rate_counters where started_at < now() - interval '1 minute'`)

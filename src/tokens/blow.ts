@@ -5,13 +5,8 @@ import { insertEvents } from '../audit/record.ts'
 import type { Db } from '../database.ts'
 import { logSecurityEvent } from '../security-events.ts'
 import { chainOf, today, used } from './fuses.ts'
-import { type Fuse, limitOf } from './limits.ts'
+import { limitOf, type Overdraw } from './limits.ts'
 import type { StoredToken } from './store.ts'
-
-interface Overdraw {
-  fuse: Fuse
-  count: number
-}
 
 declare module 'fastify' {
   interface FastifyRequest {
@@ -38,7 +33,7 @@ export const blowFuses = fp(
 )
 
 /** The tokens whose fuse is blown by this and was not before; judged anew, since somebody may have reset it. */
-async function blow(db: Db, token: StoredToken, { fuse, count }: Overdraw): Promise<string[]> {
+export async function blow(db: Db, token: StoredToken, { fuse, count }: Overdraw): Promise<string[]> {
   const { rows } = await sql<{ token: string }>`
     with links as (
       select t.id, t.domains, ${sql.ref(`t.${limitOf(fuse)}`)} as allowed

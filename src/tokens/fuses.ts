@@ -7,13 +7,13 @@
 import { sql } from 'kysely'
 import type { Db, Tx } from '../database.ts'
 import { type ProblemError, problem } from '../problems.ts'
-import { currentRequest } from '../request-context.ts'
+import { currentActor } from '../request-context.ts'
 import { type Fuse, limitOf } from './limits.ts'
 import type { StoredToken } from './store.ts'
 
 /** The caller's token, where it has a limit of that kind; what its makers have, it has too. */
 function limited(fuse: Fuse): StoredToken | undefined {
-  const token = currentRequest()?.subject.token
+  const token = currentActor()?.subject.token
   return token && token[limitOf(fuse)] !== null ? token : undefined
 }
 
@@ -70,9 +70,9 @@ export async function assertWhole(db: Db, fuse: Fuse): Promise<void> {
   if (rows.length > 0) throw refuse(fuse, 1)
 }
 
-/** The request that is refused has what it wanted noted, for whoever blows the fuse (src/tokens/blow.ts). */
+/** What was wanted is noted for whoever blows the fuse (src/tokens/blow.ts). */
 function refuse(fuse: Fuse, count: number): ProblemError {
-  currentRequest()!.overdraw = { fuse, count }
+  currentActor()!.overdraw = { fuse, count }
   const detail = `The limit \`${limitOf(fuse)}\` of the token, or of one that it was made with, does not allow this (it counts ${count}). Nothing was changed. No time mends that: another token has to reset it.`
   return problem('fuse-blown', { detail })
 }

@@ -5,6 +5,12 @@ import type { StoredToken } from './store.ts'
 export const fuses = ['deletes', 'locks', 'password_sets'] as const
 export type Fuse = (typeof fuses)[number]
 
+/** What was wanted of a limit that did not have as much left. */
+export interface Overdraw {
+  fuse: Fuse
+  count: number
+}
+
 export type LimitName = `${Fuse}_per_day`
 export const limitOf = (fuse: Fuse): LimitName => `${fuse}_per_day`
 

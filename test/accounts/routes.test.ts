@@ -31,6 +31,7 @@ test('creates an account without a mailbox and gives it back', async () => {
     login_until: null,
     mailbox: null,
     password_set_at: account.password_set_at,
+    password_scheme: 'ARGON2ID',
     created_at: account.created_at,
     updated_at: account.created_at,
   })

@@ -74,6 +74,10 @@ const arrange: Record<string, (target: Target) => Promise<unknown>> = {
   },
   updateAlias: createAlias,
   deleteAlias: createAlias,
+  cancelImport: async (target) => {
+    const { body } = await client.post('/v1/imports', { address: target.mailbox, no_password: true })
+    target.import = body.id
+  },
   createToken: createDomain,
   deleteToken: async (target) => {
     const { body } = await client.post('/v1/tokens', { label: 'A job', scopes: ['domains:read'] })
@@ -141,17 +145,24 @@ interface Parameter {
 
 function takesDryRun(operation: DeclaredOperation): boolean {
   const { parameters = [] } = operation as DeclaredOperation & { parameters?: Parameter[] }
-  return parameters.some(({ name, in: place }) => name === 'dry_run' && place === 'query')
+  return (
+    operation.operationId !== triesItself &&
+    parameters.some(({ name, in: place }) => name === 'dry_run' && place === 'query')
+  )
 }
 
 const writing = operations.filter(({ method, path }) => method !== 'get' && path.startsWith('/v1/'))
 
 /** They change nothing, and what limits their use has to count. */
 const untried = ['checkPassword']
+/** Its `dry_run` is about the rows; test/imports tries them. */
+const triesItself = 'createImport'
 
 test('every operation that changes something can be tried, and no other', () => {
   const tried = operations.filter(takesDryRun).map(({ operationId }) => operationId)
-  const expected = writing.map(({ operationId }) => operationId).filter((id) => !untried.includes(id))
+  const expected = writing
+    .map(({ operationId }) => operationId)
+    .filter((id) => ![...untried, triesItself].includes(id))
   assert.deepEqual(tried, expected)
   for (const operation of operations) {
     for (const [status, { headers = {} }] of Object.entries(operation.responses)) {

@@ -27,12 +27,14 @@ export interface Client {
 export function createClient(url: string, token: string): Client {
   const send = async (method: string, path: string, body: unknown, { headers, raw }: RequestOptions = {}) => {
     const content = raw ?? (body === undefined ? undefined : JSON.stringify(body))
+    const isRow = method === 'POST' && new URL(path, url).pathname === '/v1/imports' // a file of one row
+    const type = isRow ? 'application/x-ndjson' : 'application/json'
     const response = await fetch(new URL(path, url), {
       method,
       redirect: 'manual',
       headers: {
         ...(token !== '' && { authorization: `Bearer ${token}` }),
-        ...(content !== undefined && { 'content-type': 'application/json' }),
+        ...(content !== undefined && { 'content-type': type }),
         ...headers,
       },
       ...(content !== undefined && { body: content }),

@@ -8,6 +8,8 @@ export interface Target {
   account: string
   /** The id of a token. */
   token?: string
+  /** The id of an import. */
+  import?: string
 }
 
 export interface DeclaredOperation extends Operation {
@@ -47,6 +49,7 @@ const bodies: Record<string, (target: Target) => object> = {
   updateAlias: () => ({ send_as: true }),
   checkPassword: () => ({ password: 'correct horse battery' }),
   updateServer: () => ({ pop3s_port: 2995 }),
+  createImport: ({ mailbox }) => ({ address: mailbox, no_password: true }),
   createToken: ({ account }) => ({ label: `A job for ${account}`, scopes: ['tokens:write'] }),
 }
 
@@ -57,15 +60,21 @@ export function bodyFor({ operationId, hasBody }: DeclaredOperation, target: Tar
   return make?.(target)
 }
 
+const nobodys = '5f0c1d2e-7a43-4a55-9d0e-8f6a3b1c2d4e'
+
 /** The alias that a request names. */
 export function aliasIn(domain: string): string {
   return `team@${domain}`
 }
 
-export function pathFor({ path }: DeclaredOperation, { domain, mailbox, account, token }: Target): string {
+export function pathFor(
+  { path }: DeclaredOperation,
+  { domain, mailbox, account, token, ...others }: Target,
+): string {
   const values: Record<string, string> = {
     ...{ domain, mailbox, account, address: aliasIn(domain), code: 'name-taken' },
-    id: token ?? '5f0c1d2e-7a43-4a55-9d0e-8f6a3b1c2d4e', // nobody's
+    import: others.import ?? nobodys,
+    id: token ?? nobodys,
   }
   return path.replace(/\{(\w+)\}/g, (_, name: string) => {
     const value = values[name]

@@ -75,7 +75,13 @@ export async function startService(options: Options = {}): Promise<Service> {
   const url = await app.listen({ port: 0, host: '127.0.0.1' })
   const worker =
     jobs &&
-    startWorker({ databaseUrl: database.serviceUrl, db, doveadm: jobs, log: pino({ level: 'silent' }) })
+    startWorker({
+      databaseUrl: database.serviceUrl,
+      db,
+      doveadm: jobs,
+      log: pino({ level: 'silent' }),
+      imports: { derivations, keys, nameTaken: limits?.nameTaken },
+    })
   after(async () => {
     await worker?.stop()
     await app.close()

@@ -1,0 +1,48 @@
+import { toCredentials } from '../mailboxes/credentials.ts'
+import type { MailboxRow } from '../mailboxes/view.ts'
+import { toProblem } from '../problem-details.ts'
+import { ProblemError } from '../problems.ts'
+import type { RowStatus } from '../tables.ts'
+
+/** What became of a row. */
+export interface Outcome {
+  status: RowStatus
+  /** Of the mailbox; after a rename the new one. */
+  address?: string
+  problem?: ProblemError
+  clear_text?: string | null
+  secure_password?: string | null
+}
+
+export function failed(problem: ProblemError): Outcome {
+  return { status: 'failed', problem }
+}
+
+/** Those that pass by themselves, so that the row is tried again, what ends the import, and what nobody has thought of. */
+const noOutcomes: ReadonlySet<string> = new Set(['busy', 'unavailable', 'fuse-blown', 'internal-error'])
+
+/** What stands against a row is its outcome; anything else is thrown. */
+export async function outcomeOf(work: () => Promise<Outcome> | Outcome): Promise<Outcome> {
+  try {
+    return await work()
+  } catch (error) {
+    const problem = toProblem(error as Parameters<typeof toProblem>[0])
+    if (noOutcomes.has(problem.code)) throw error
+    return failed(problem)
+  }
+}
+
+/** With the names to log in with, of a mailbox that is there. */
+export function withLogins(outcome: Outcome, row: MailboxRow | undefined): Outcome {
+  if (!row || row.state === 'deleted' || outcome.status === 'failed') return outcome
+  const { clear_text, secure_password } = toCredentials(row)
+  const logins = {
+    clear_text: clear_text?.username ?? null,
+    secure_password: secure_password?.username ?? null,
+  }
+  return { ...outcome, address: row.address, ...logins }
+}
+
+export function isProblem(value: unknown): value is ProblemError {
+  return value instanceof ProblemError
+}

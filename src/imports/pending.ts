@@ -1,0 +1,127 @@
+import { sql } from 'kysely'
+import type { Db } from '../database.ts'
+import type { InstallationKeys } from '../keys.ts'
+import { type ProblemError, problem } from '../problems.ts'
+import type { Subject } from '../subject.ts'
+import type { ImportRecord } from './lease.ts'
+import { namesIn } from './names.ts'
+import type { Outcome } from './outcomes.ts'
+import { isProblem } from './outcomes.ts'
+import { toRowProblem } from './row-problem.ts'
+import type { Operation } from './schemas.ts'
+import { openSecrets } from './seal.ts'
+import type { ReadRow } from './sent-rows.ts'
+import { readTask, type Task } from './tasks.ts'
+import type { UnitRow } from './units.ts'
+
+interface StoredRow {
+  line: number
+  operation: Operation
+  address: string
+  content: string | null
+  sealed: string | null
+  problem: { type: string; detail?: string } | null
+}
+
+interface Reading {
+  db: Db
+  keys: InstallationKeys
+  subject: Subject
+}
+
+const rowsAtOnce = 1000
+
+/** The next rows that are not done. */
+export async function readPending(reading: Reading, { id, done_line }: ImportRecord): Promise<UnitRow[]> {
+  const { rows } = await sql<StoredRow>`
+    select r.line, r.operation, r.address, r.content, r.sealed, r.problem from app.import_rows as r
+    where r.import = ${id} and r.line > ${done_line} order by r.line limit ${rowsAtOnce}`.execute(reading.db)
+  return rows.map((row) => toUnitRow(reading, row))
+}
+
+/**
+ * Rows done before, in a dry run, that changed something about one of the names, or about a name that such a row has
+ * besides: they are to be tried first.
+ */
+export async function readEarlier(
+  reading: Reading,
+  of: ImportRecord,
+  names: ReadonlySet<string>,
+): Promise<UnitRow[]> {
+  const { rows } = await sql<StoredRow>`
+    select r.line, r.operation, r.address, r.content, r.sealed, null as problem from app.import_rows as r
+    where r.import = ${of.id} and r.names && ${[...names]}::text[] and r.line <= ${of.done_line}
+      and r.status not in ('failed', 'unchanged')
+    order by r.line`.execute(reading.db)
+  const earlier = rows.map((row) => toUnitRow(reading, row))
+  const all = new Set([...names, ...earlier.flatMap(({ row }) => (row ? namesIn(row) : []))])
+  return all.size > names.size ? readEarlier(reading, of, all) : earlier
+}
+
+function toUnitRow({ keys, subject }: Reading, stored: StoredRow): UnitRow {
+  const { line, operation, address, content, sealed } = stored
+  if (stored.problem) return { line, row: undefined, task: refusedBefore(stored.problem) }
+  const secrets = sealed === null ? undefined : openSecrets(sealed, keys.sealingKeys)
+  const row: ReadRow = { line, operation, address, content: JSON.parse(content ?? '{}'), secrets }
+  if (sealed !== null && !secrets) return { line, row, task: problem('password-required', { detail: lost }) }
+  return { line, row, task: read(subject, row) }
+}
+
+const lost =
+  'The key file of the service is another one than when the rows were sent, so that nobody can read their passwords any more. Send the row again.'
+
+/** It was judged when it came in; what it was refused with stays as it is. */
+function refusedBefore({ type, ...members }: { type: string; detail?: string }): ProblemError {
+  return problem(type.replace('/problems/', '') as 'invalid-request', members)
+}
+
+function read(subject: Subject, row: ReadRow): Task | ProblemError {
+  try {
+    return readTask(subject, row)
+  } catch (error) {
+    if (isProblem(error)) return error
+    throw error
+  }
+}
+
+/** What became of the rows, in the transaction that did them; what was sent is gone from then on, but in a dry run. */
+export async function writeOutcomes(
+  db: Db,
+  { id, dry_run }: ImportRecord,
+  unit: readonly UnitRow[],
+  outcomes: readonly Outcome[],
+): Promise<void> {
+  const records = unit.map(({ line }, i) => {
+    const { problem: refusal, ...outcome } = outcomes[i]!
+    return { line, ...outcome, problem: refusal && toRowProblem(refusal) }
+  })
+  await sql`
+    update app.import_rows as r
+    set status = o.status, address = case when ${dry_run} then r.address else coalesce(o.address, r.address) end, clear_text = o.clear_text,
+      secure_password = o.secure_password, problem = o.problem,
+      content = case when ${dry_run} then r.content end, sealed = case when ${dry_run} then r.sealed end
+    from json_to_recordset(${JSON.stringify(records)}::json) as o (
+      line integer, status text, address text, clear_text text, secure_password text, problem jsonb
+    )
+    where r.import = ${id} and r.line = o.line`.execute(db)
+}
+
+const linesAtOnce = 10_000
+
+/** Of an import that has ended, step by step: what its rows still hold of what was sent. */
+export async function clearRows(db: Db, id: string): Promise<void> {
+  let from: number | null = 0
+  while (from !== null) {
+    const { rows }: { rows: { last: number | null }[] } = await sql<{ last: number | null }>`
+      with l as (
+        select r.line from app.import_rows as r where r.import = ${id} and r.line > ${from}
+        order by r.line limit ${linesAtOnce}
+      ), cleared as (
+        update app.import_rows as r set content = null, sealed = null, names = null
+        from l where r.import = ${id} and r.line = l.line and (r.content is not null or r.sealed is not null)
+      )
+      select max(l.line) as last from l`.execute(db)
+    from = rows[0]!.last
+  }
+  await sql`update app.imports set cleared = true where id = ${id}`.execute(db)
+}
