@@ -92,7 +92,7 @@ const Statistics = strict(
     bytes: bytes('In all active mailboxes.'),
     as_of: Timestamp,
   },
-  { description: 'Counts; of a large installation up to a minute old (`as_of`).' },
+  { title: 'ServerStatistics', description: 'Counts; of a large installation up to a minute old (`as_of`).' },
 )
 
 export const Server = strict(
