@@ -25,6 +25,7 @@ function compiler(sharedSchemas: Schemas, leniency: { coerceTypes: boolean; useD
     allowUnionTypes: true,
   })
   addFormats.default(ajv)
+  ajv.addFormat('int64', true) // for the generated clients; the limits of the schema say what is taken
   for (const schema of Object.values(sharedSchemas)) ajv.addSchema(schema)
   return ajv
 }
