@@ -1,5 +1,6 @@
 import { execFile } from 'node:child_process'
-import { copyFile, cp, mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { copyFile, cp, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
@@ -9,42 +10,51 @@ const execute = promisify(execFile)
 const here = fileURLToPath(new URL('.', import.meta.url))
 export const documentFile = join(here, '../openapi/openapi.json')
 
-/** Makes the client of one language out of openapi/openapi.json in a folder, which is emptied before. */
+/** Each makes the client of one language out of a document in an empty folder. */
 export const generators = {
-  async typescript(folder: string): Promise<void> {
+  async typescript(document: string, folder: string): Promise<void> {
     await execute(process.execPath, [tools['openapi-ts'], '-f', 'openapi-ts.config.js'], {
       cwd: join(here, 'typescript'),
-      env: { ...process.env, SDK_OUTPUT: folder },
+      env: { ...process.env, SDK_DOCUMENT: document, SDK_OUTPUT: folder },
     })
     await writeFile(join(folder, 'problem-codes.gen.ts'), await problemCodes())
   },
 
-  async python(folder: string): Promise<void> {
+  async python(document: string, folder: string): Promise<void> {
     const config = join(here, 'python/config.yaml')
     const options = ['--config', config, '--meta', 'uv', '--overwrite', '--fail-on-warning']
     const env = { ...process.env, PATH: `${dirname(tools.python)}:${process.env.PATH}` } // it runs ruff
-    const files = ['--path', documentFile, '--output-path', folder]
+    const files = ['--path', document, '--output-path', folder]
     await execute(tools['openapi-python-client'], ['generate', ...options, ...files], { env })
   },
 
-  async go(folder: string): Promise<void> {
+  async go(document: string, folder: string): Promise<void> {
     for (const file of ['go.mod', 'go.sum']) await copyFile(join(here, 'go', file), join(folder, file))
     const output = join(folder, 'mailwright.gen.go')
-    await execute(tools['oapi-codegen'], [
-      '-config',
-      join(here, 'go/config.yaml'),
-      '-o',
-      output,
-      documentFile,
-    ])
+    await execute(tools['oapi-codegen'], ['-config', join(here, 'go/config.yaml'), '-o', output, document])
   },
 }
 export type Language = keyof typeof generators
 
+/** Makes the client of one language out of openapi/openapi.json in a folder, which is emptied before. */
 export async function generate(language: Language, folder: string): Promise<void> {
   await rm(folder, { recursive: true, force: true })
   await mkdir(folder, { recursive: true })
-  await generators[language](folder)
+  const before = await mkdtemp(join(tmpdir(), 'mailwright-document-'))
+  const document = join(before, 'openapi.json')
+  try {
+    await writeFile(document, JSON.stringify(JSON.parse(await readFile(documentFile, 'utf8'), oneMediaType)))
+    await generators[language](document, folder)
+  } finally {
+    await rm(before, { recursive: true })
+  }
+}
+
+/** A body that may be sent under two names would be two parameters of a function, or two functions. */
+function oneMediaType(key: string, value: unknown): unknown {
+  const types = value as Record<string, unknown>
+  const isPatch = key === 'content' && 'application/merge-patch+json' in types
+  return isPatch ? { 'application/json': types['application/json'] } : value
 }
 
 /** The codes of all problems that the document shows an example of. No generator has a word for them. */

@@ -1,6 +1,6 @@
-/** SDK_OUTPUT says where to; the tests of the document generate into a folder of their own. */
+/** For clients/generate.ts, which says what is read and where it is written. */
 export default {
-  input: '../../openapi/openapi.json',
+  input: process.env.SDK_DOCUMENT ?? '../../openapi/openapi.json',
   output: { path: process.env.SDK_OUTPUT ?? '../../sdk/typescript', module: { extension: '.ts' } },
   // a schema is one type: what is only shown or only sent is said by the schema's name (MailboxCreated, MailboxCreate)
   parser: { transforms: { readWrite: false } },

@@ -112,7 +112,7 @@ export const updateDomain = <ThrowOnError extends boolean = true>(options: Optio
     url: '/v1/domains/{domain}',
     ...options,
     headers: {
-        'Content-Type': 'application/merge-patch+json',
+        'Content-Type': 'application/json',
         ...options.headers
     }
 });
@@ -207,7 +207,7 @@ export const updateMailbox = <ThrowOnError extends boolean = true>(options: Opti
     url: '/v1/mailboxes/{mailbox}',
     ...options,
     headers: {
-        'Content-Type': 'application/merge-patch+json',
+        'Content-Type': 'application/json',
         ...options.headers
     }
 });
@@ -325,7 +325,7 @@ export const updateAlias = <ThrowOnError extends boolean = true>(options: Option
     url: '/v1/aliases/{address}',
     ...options,
     headers: {
-        'Content-Type': 'application/merge-patch+json',
+        'Content-Type': 'application/json',
         ...options.headers
     }
 });
@@ -396,7 +396,7 @@ export const updateAccount = <ThrowOnError extends boolean = true>(options: Opti
     url: '/v1/accounts/{account}',
     ...options,
     headers: {
-        'Content-Type': 'application/merge-patch+json',
+        'Content-Type': 'application/json',
         ...options.headers
     }
 });
@@ -460,7 +460,7 @@ export const updateServer = <ThrowOnError extends boolean = true>(options: Optio
     url: '/v1/server',
     ...options,
     headers: {
-        'Content-Type': 'application/merge-patch+json',
+        'Content-Type': 'application/json',
         ...options.headers
     }
 });
