@@ -50,11 +50,15 @@ export async function generate(language: Language, folder: string): Promise<void
   }
 }
 
-/** A body that may be sent under two names would be two parameters of a function, or two functions. */
+/**
+ * JSON where a body has it, else the first type. Of several, generators make several functions, or a type that is one of
+ * them; who wants another sends `accept` without a generated client.
+ */
 function oneMediaType(key: string, value: unknown): unknown {
-  const types = value as Record<string, unknown>
-  const isPatch = key === 'content' && 'application/merge-patch+json' in types
-  return isPatch ? { 'application/json': types['application/json'] } : value
+  if (key !== 'content') return value
+  const types = Object.entries(value as object)
+  const chosen = types.find(([type]) => type === 'application/json') ?? types[0]
+  return Object.fromEntries(chosen ? [chosen] : [])
 }
 
 /** The codes of all problems that the document shows an example of. No generator has a word for them. */

@@ -72,6 +72,13 @@ test('what a proxy answers has no code', async () => {
   assert.equal(error.problem.type, 'about:blank')
 })
 
+test('nothing is sent on to where an answer points', async () => {
+  const elsewhere = await startFaultyProxy(service.url)
+  proxy.faults.push({ status: 307, headers: { location: `${elsewhere.url}/v1/domains` } })
+  await assert.rejects(createDomain({ client, body: { name: 'elsewhere.example' } }), { status: 307 })
+  assert.equal(elsewhere.seen.length, 0)
+})
+
 test('no answer at all is the error of fetch', async () => {
   proxy.faults.push('drop')
   const error = await refusal(listDomains({ client }))

@@ -20,6 +20,7 @@ export function createClient({ url, token, ...retries }: MailwrightOptions): Cli
     baseUrl: url.replace(/\/+$/, ''),
     auth: typeof token === 'function' ? token : () => token,
     fetch: retrying({ ...usual, ...retries }) as typeof fetch,
+    redirect: 'manual', // a body with a password goes to the service and nowhere else
     throwOnError: true,
   })
   const client = createFetchClient(config)
