@@ -368,7 +368,7 @@ test('answers 503 within some seconds when the issuer accepts and says nothing',
   const started = performance.now()
   await assert.rejects(verify(await sign()), isUnavailable)
   const seconds = (performance.now() - started) / 1000
-  assert.ok(seconds > 4 && seconds < 9, `${seconds} s`)
+  assert.ok(seconds > 4 && seconds < 30, `${seconds} s`)
 })
 
 for (const issuer of [

@@ -361,9 +361,14 @@ async function timeDomain(domain: string, size: number): Promise<number> {
 }
 
 test('a domain five times as large takes not much more than five times as long', async () => {
-  const few = await timeDomain('few.jp', 4_000)
-  const many = await timeDomain('many.jp', 20_000)
-  assert.ok(many / few < 14, `${many} ms, and ${few} ms`) // each with each: 25 times
+  const few: number[] = []
+  const many: number[] = []
+  for (const turn of ['first', 'second']) {
+    few.push(await timeDomain(`few-${turn}.jp`, 4_000))
+    many.push(await timeDomain(`many-${turn}.jp`, 20_000))
+  }
+  const ratio = Math.min(...many) / Math.min(...few) // the machine may have other things to do now and then
+  assert.ok(ratio < 14, `${many} ms, and ${few} ms`) // each with each: 25 times
 })
 
 test("what is purged by the clock is nobody's doing, nor is the end of its domain", async () => {

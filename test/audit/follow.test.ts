@@ -7,6 +7,7 @@ import pino from 'pino'
 import { type Follower, followEvents } from '../../src/audit/follow.ts'
 import { openAuditLogFile } from '../../src/audit/log-file.ts'
 import { recordEvent } from '../../src/audit/record.ts'
+import { readJsonLines } from '../support/json-lines.ts'
 import { temporaryFolder } from '../support/process.ts'
 import { startService } from '../support/service.ts'
 
@@ -14,8 +15,11 @@ const service = await startService()
 const api = await service.as()
 const silent = pino({ level: 'silent' })
 
-async function follow(path: string): Promise<Follower> {
-  return followEvents(service.db, await openAuditLogFile(path), silent)
+/** It ends with the test, also where that fails. */
+async function follow(t: TestContext, path: string): Promise<Follower> {
+  const follower = followEvents(service.db, await openAuditLogFile(path), silent)
+  t.after(() => follower.stop())
+  return follower
 }
 
 interface Line {
@@ -23,13 +27,7 @@ interface Line {
   object: string
 }
 
-async function linesOf(path: string): Promise<Line[]> {
-  const text = await readFile(path, 'utf8').catch(() => '')
-  return text
-    .split('\n')
-    .filter(Boolean)
-    .map((line) => JSON.parse(line))
-}
+const linesOf = (path: string) => readJsonLines<Line>(path)
 
 /** All events as the API shows them, the oldest first. */
 async function listed(): Promise<Line[]> {
@@ -58,7 +56,7 @@ let serial = 1
 test('the file says what the list says, and only its owner reads it', async (t) => {
   const path = await newPath(t)
   await api.post('/v1/domains', { name: 'example.jp' })
-  const follower = await follow(path)
+  const follower = await follow(t, path)
   for (let i = 0; i < 5; i++) await change(serial++)
   await api.post('/v1/domains', { name: 'example.jp' }) // refused
   await follower.stop()
@@ -71,14 +69,14 @@ test('thousands of events that were there before come in their order, once', asy
   await service.admin.query(`
     insert into app.audit_events (name, action, kind, object)
     select 'n' || i, 'account.create', 'account', 'n' || i from generate_series(1, 2500) as i`)
-  await (await follow(path)).stop()
+  await (await follow(t, path)).stop()
   assert.deepEqual(await linesOf(path), await listed())
 })
 
 test('what is not committed has no line, and has one as soon as it is', async (t) => {
   const path = await newPath(t)
-  await (await follow(path)).stop()
-  const follower = await follow(path)
+  await (await follow(t, path)).stop()
+  const follower = await follow(t, path)
   const has = async (object: string) => (await linesOf(path)).some((line) => line.object === object)
   const write = (object: string, hold: () => Promise<void>) =>
     service.db.transaction().execute(async (tx) => {
@@ -108,26 +106,26 @@ test('what is not committed has no line, and has one as soon as it is', async (t
 test('goes on where it ended, however soon, and what was not followed meanwhile is not lost', async (t) => {
   const path = await newPath(t)
   for (let i = 0; i < 4; i++) {
-    const follower = await follow(path)
+    const follower = await follow(t, path)
     await change(serial++)
     await follower.stop()
     await change(serial++)
   }
-  await (await follow(path)).stop()
+  await (await follow(t, path)).stop()
   assert.deepEqual(await linesOf(path), await listed())
 })
 
 test('after a crash it has every event, at the worst one of them twice, and no torn line', async (t) => {
   const path = await newPath(t)
-  await (await follow(path)).stop()
+  await (await follow(t, path)).stop()
   const position = await readFile(`${path}.position`)
   await change(serial++)
-  await (await follow(path)).stop()
+  await (await follow(t, path)).stop()
   // as if the machine had died before the position was kept, in the middle of one more line
   await writeFile(`${path}.position`, position)
   await appendFile(path, '{"id":"torn')
   await change(serial++)
-  await (await follow(path)).stop()
+  await (await follow(t, path)).stop()
   const [whole, torn] = Object.values(
     Object.groupBy((await readFile(path, 'utf8')).trimEnd().split('\n'), (line) =>
       line === '{"id":"torn' ? 'torn' : 'whole',
@@ -142,7 +140,7 @@ test('after a crash it has every event, at the worst one of them twice, and no t
 
 test('a file that is moved away is followed by a new one without a gap', async (t) => {
   const path = await newPath(t)
-  const follower = await follow(path)
+  const follower = await follow(t, path)
   await change(serial++)
   await until(async () => (await linesOf(path)).length === (await listed()).length)
   await rename(path, `${path}.1`)
@@ -162,6 +160,7 @@ test('while the file cannot be written the service goes on, and the events wait'
   const append = (lines: string) => (broken ? Promise.reject(new Error('no space left')) : file.append(lines))
   const logger = pino({ level: 'error' }, { write: (line: string) => void log.push(line) })
   const follower = followEvents(service.db, { ...file, append }, logger)
+  t.after(() => follower.stop())
   await until(async () => log.length > 0)
   assert.equal((await change(serial++)).status, 200)
   assert.match(log[0]!, /no space left/)

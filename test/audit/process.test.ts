@@ -1,11 +1,12 @@
 import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
-import { mkdir, readFile, rename } from 'node:fs/promises'
+import { mkdir, rename } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { loadOrCreateKeys } from '../../src/keys.ts'
 import { scopes } from '../../src/scopes.ts'
 import { createClient } from '../support/client.ts'
+import { readJsonLines } from '../support/json-lines.ts'
 import { startProcess, stopProcess, temporaryFolder } from '../support/process.ts'
 
 test('the program opens the file at its start, again on SIGHUP, and has it complete when it stops', async (t) => {
@@ -14,13 +15,8 @@ test('the program opens the file at its start, again on SIGHUP, and has it compl
   const keys = await loadOrCreateKeys(join(dataDir, 'token-key.json'))
   const token = await keys.sign({ subject: 'test', scopes, domains: '*', expiresInSeconds: 600 })
   const client = createClient(url, token)
-  const names = async (file: string) => {
-    const text = await readFile(file, 'utf8').catch(() => '')
-    return text
-      .split('\n')
-      .filter(Boolean)
-      .map((line) => JSON.parse(line).object)
-  }
+  const names = async (file: string) =>
+    (await readJsonLines<{ object: string }>(file)).map(({ object }) => object)
   await client.post('/v1/domains', { name: 'before.jp' })
   for (const end = Date.now() + 20_000; (await names(path)).length === 0; ) {
     assert.ok(Date.now() < end, 'no line came')

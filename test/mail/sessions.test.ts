@@ -17,7 +17,7 @@ import {
 
 const password = 'MYSECRETPASSWORD'
 const is24 = dovecotVersion().startsWith('2.4.')
-const promptMs = 3_000 // a second or so, on a machine with other things to do
+const promptMs = 5_000 // a second or so, on a machine with other things to do
 
 const { service, servers, jobs } = await startMailSystem()
 const admin = await service.as()

@@ -17,6 +17,7 @@ import { type Scope, scopes } from '../../src/scopes.ts'
 import { createWorkQueue, type WorkQueue } from '../../src/work-queue.ts'
 import { type Client, createClient } from './client.ts'
 import { serviceLogin, templateDatabase } from './names.ts'
+import './overdue.ts'
 
 export interface Caller {
   scopes?: readonly Scope[]
