@@ -2,6 +2,7 @@ import swagger from '@fastify/swagger'
 import type { FastifyInstance, FastifySchema } from 'fastify'
 import fp from 'fastify-plugin'
 import packageJson from '../package.json' with { type: 'json' }
+import { nameSchemas } from './named-schemas.ts'
 import { scopeDescriptions } from './scopes.ts'
 
 const tags = [
@@ -62,6 +63,7 @@ export const openapiDocument = fp(async (app: FastifyInstance, { publicUrl }: Do
         },
       },
     },
+    transformObject: (made) => nameSchemas('openapiObject' in made ? made.openapiObject : made.swaggerObject),
     transform: ({ schema, url }) => ({ schema: withScopes(schema), url }),
     refResolver: { buildLocalReference: (json, _base, _fragment, i) => String(json.$id ?? `schema-${i}`) },
   })

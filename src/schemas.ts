@@ -18,7 +18,7 @@ export function nullable<T extends TSchema>(schema: T) {
   })
 }
 
-/** A string out of a fixed list. */
+/** A string out of a fixed list. One that is used in several places needs a `title`, its name in the document. */
 export function oneOf<const T extends readonly string[]>(values: T, options: object = {}) {
   return Type.Unsafe<T[number]>({ type: 'string', enum: [...values], ...options })
 }
@@ -27,7 +27,7 @@ export function oneOf<const T extends readonly string[]>(values: T, options: obj
 export const Timestamp = Type.Unsafe<Date>({ type: 'string', format: 'date-time', description: 'RFC 3339.' })
 
 export function bytes(description: string) {
-  return Type.Integer({ minimum: 0, maximum: maxInteger, description })
+  return Type.Integer({ format: 'int64', minimum: 0, maximum: maxInteger, description })
 }
 
 export const Locked = Type.Boolean({
@@ -41,6 +41,7 @@ export const QuotaBytes = nullable(
 
 export const authentications = ['local', 'password_file', 'active_directory'] as const
 export const Authentication = oneOf(authentications, {
+  title: 'Authentication',
   description:
     'Where the secret lives. `local`: verifiers for clear-text and for challenge–response login in Postgres; the account may exist without a mailbox. `password_file`: one Argon2id verifier, clear-text login only; the account lives and dies with its mailbox. `active_directory`: not available in this version.',
 })
@@ -111,6 +112,9 @@ export const AllowRoleName = Type.Boolean({
   description:
     'Role names (RFC 2142, and those that certificate authorities mail) are refused without it; it needs the scope `names:reserved`.',
 })
+
+/** Whether a domain or a mailbox is there, or deleted and not yet purged. */
+export const State = oneOf(['active', 'deleted'], { title: 'State' })
 
 /** A parameter with a default: clients need not send it, handlers always have it. */
 export function defaulted<T extends TSchema>(schema: T): T {

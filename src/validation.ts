@@ -29,6 +29,7 @@ function compiler(sharedSchemas: Schemas, leniency: { coerceTypes: boolean; useD
     validateSchema: false,
   })
   addFormats.default(ajv)
+  ajv.addFormat('int64', true) // for the generated clients; the limits of the schema say what is taken
   for (const schema of Object.values(sharedSchemas)) ajv.addSchema(schema)
   return ajv
 }

@@ -116,10 +116,12 @@ test('the text of an operation names its scopes, which the reference does not sh
 
 test('every object that is sent or answered refuses members that it does not know', () => {
   const reached = new Set<string>()
-  for (const { operationId, requestBody, responses } of operations) {
+  for (const operation of operations) {
+    const { operationId, requestBody, responses } = operation
+    const { parameters = [] } = operation as { parameters?: { schema: Schema }[] }
     const contents = [requestBody, ...Object.values(responses)].map((part) => part?.content ?? {})
     const media = contents.flatMap((content) => Object.values(content))
-    for (const { schema } of media) assertStrict(schema, operationId, reached)
+    for (const { schema } of [...media, ...parameters]) assertStrict(schema, operationId, reached)
   }
   assert.deepEqual([...reached].sort(), Object.keys(schemas).sort(), 'every schema is used')
 })

@@ -5,11 +5,13 @@ import { actions, kinds } from './actions.ts'
 const Members = (description: string) =>
   nullable(
     Type.Unsafe<object>({
+      title: 'AuditedMembers',
       type: 'object',
       additionalProperties: true,
       description: `${description} Never a secret.`,
     }),
   )
+const AuditAction = oneOf(actions, { title: 'AuditAction' })
 const text = (description: string) => nullable(Type.String({ description }))
 
 export const AuditEvent = strict(
@@ -19,7 +21,7 @@ export const AuditEvent = strict(
       format: 'date-time',
       description: 'RFC 3339, in microseconds. The events of one object are in the order of its changes.',
     }),
-    action: oneOf(actions),
+    action: AuditAction,
     kind: oneOf(kinds),
     object: Type.String({ description: 'The address, the name or the id; empty for the server.' }),
     domain: text('The domain that the object lay in; null where it lay in none.'),
@@ -81,7 +83,7 @@ export const AuditEventListQuery = strict({
       maxLength: 1024,
       description: 'Of objects in this domain, and of the domain itself.',
     }),
-    action: oneOf(actions),
+    action: AuditAction,
     since: Type.String({ format: 'date-time', description: 'At this moment or later.' }),
     until: Type.String({ format: 'date-time', description: 'Before this moment.' }),
   }),

@@ -1,5 +1,5 @@
 import Type, { type Static } from 'typebox'
-import { securePasswordMechanisms } from '../accounts/verifiers.ts'
+import { SecurePasswordMechanism } from '../accounts/mechanism-schema.ts'
 import {
   authentications,
   bytes,
@@ -10,6 +10,7 @@ import {
   nullable,
   oneOf,
   optional,
+  State,
   strict,
   Timestamp,
 } from '../schemas.ts'
@@ -19,7 +20,7 @@ const Name = Type.String({
   description:
     'A-labels or U-labels in any case; one trailing dot is dropped. Stored and returned as A-labels in lower case.',
 })
-export const SecurePasswordMechanisms = Type.Array(oneOf(securePasswordMechanisms), {
+export const SecurePasswordMechanisms = Type.Array(SecurePasswordMechanism, {
   uniqueItems: true,
   description:
     'Challenge–response mechanisms for which verifiers are made when a password is set. Adding one reaches an account at its next change of password; removing one deletes those verifiers at once. All verifiers of one password are as strong as the weakest: CRAM-MD5 keeps one that is as good as the password.',
@@ -30,7 +31,10 @@ const members = {
       'No mailbox of the domain can log in; mail is still delivered. The mailboxes keep their own locks.',
   }),
   authentication: nullable(
-    oneOf(authentications, { description: "Of accounts created from now on; null = the server's." }),
+    oneOf(authentications, {
+      title: 'Authentication',
+      description: "Of accounts created from now on; null = the server's.",
+    }),
   ),
   secure_password_mechanisms: Type.Unsafe<Static<typeof SecurePasswordMechanisms> | null>({
     ...SecurePasswordMechanisms,
@@ -101,7 +105,7 @@ export const Domain = strict(
         description: 'The name to show to people; null where its scripts are mixed in a misleading way.',
       }),
     ),
-    state: oneOf(['active', 'deleted']),
+    state: State,
     ...members,
     mailbox_count: Type.Integer({
       minimum: 0,
@@ -138,7 +142,7 @@ export const DomainParams = strict({
 export const DomainListQuery = strict({
   ...ListQuery,
   prefix: Type.Optional(filterText(253, 'Names that begin so (A-labels).')),
-  state: defaulted(oneOf(['active', 'deleted'], { default: 'active' })),
+  state: defaulted({ ...State, default: 'active' }),
 })
 export type DomainListQuery = Static<typeof DomainListQuery>
 
@@ -153,6 +157,7 @@ export const DomainDeleteQuery = strict({
   ),
   accounts: defaulted(
     oneOf(['keep', 'delete'], {
+      title: 'KeepOrDelete',
       default: 'keep',
       description: 'Whether `local` accounts of the deleted mailboxes go too (needs `accounts:write`).',
     }),

@@ -25,7 +25,9 @@ const settable = optional({
   seal_password_to: ref(SealingKey),
   no_password: NoPassword,
   authentication: Authentication,
-  account: strict(optional({ display_name: DisplayName, external_id: ExternalId, ...loginPeriodMembers })),
+  account: strict(optional({ display_name: DisplayName, external_id: ExternalId, ...loginPeriodMembers }), {
+    title: 'AccountDetails',
+  }),
   quota_bytes: QuotaBytes,
   ...SentValues,
   allow_role_name: AllowRoleName,

@@ -1,11 +1,12 @@
 import Type, { type Static } from 'typebox'
-import { type Mechanism, securePasswordMechanisms } from '../accounts/verifiers.ts'
+import { SecurePasswordMechanism } from '../accounts/mechanism-schema.ts'
+import type { Mechanism } from '../accounts/verifiers.ts'
 import { oneOf, ref, strict } from '../schemas.ts'
 
 const ClearTextLogin = strict(
   {
     username: Type.String({ description: 'The full address.' }),
-    mechanisms: Type.Array(oneOf(['PLAIN', 'LOGIN'])),
+    mechanisms: Type.Array(oneOf(['PLAIN', 'LOGIN'], { title: 'ClearTextMechanism' })),
   },
   {
     $id: 'ClearTextLogin',
@@ -17,7 +18,7 @@ const ClearTextLogin = strict(
 const SecurePasswordLogin = strict(
   {
     username: Type.String({ description: 'The bare name. The mail servers take the full address here too.' }),
-    mechanisms: Type.Array(oneOf(securePasswordMechanisms), {
+    mechanisms: Type.Array(SecurePasswordMechanism, {
       description: 'Those for which this account has a verifier.',
     }),
   },

@@ -1,5 +1,5 @@
 import Type, { type Static } from 'typebox'
-import { defaulted, filterText, ListQuery, oneOf, optional, strict } from '../schemas.ts'
+import { defaulted, filterText, ListQuery, oneOf, optional, State, strict } from '../schemas.ts'
 
 export const MailboxParams = strict({
   mailbox: Type.String({ description: 'The address, or the `id`.' }),
@@ -20,13 +20,14 @@ export const MailboxListQuery = strict({
         'Changed at this moment or later: its own members, as `updated_at` shows. A change of its account or domain is not one of the mailbox.',
     }),
   }),
-  state: defaulted(oneOf(['active', 'deleted'], { default: 'active' })),
+  state: defaulted({ ...State, default: 'active' }),
 })
 export type MailboxListQuery = Static<typeof MailboxListQuery>
 
 export const MailboxDeleteQuery = strict({
   account: defaulted(
     oneOf(['keep', 'delete'], {
+      title: 'KeepOrDelete',
       default: 'keep',
       description:
         'Whether its account goes too (needs `accounts:write`). For a caller limited to some domains, and with `password_file`, it always does.',

@@ -13,6 +13,7 @@ import {
   ref,
   SealedPassword,
   SecretOmitted,
+  State,
   strict,
   Timestamp,
 } from '../schemas.ts'
@@ -80,7 +81,9 @@ const members = {
   locked: Locked,
   effective_locked: Type.Boolean({ description: "Its own lock, or its domain's." }),
   login_blocked_by: Type.Array(
-    oneOf(['mailbox', 'domain', 'account', 'not-yet', 'expired', 'no-password', 'no-login-form', 'deleted']),
+    oneOf(['mailbox', 'domain', 'account', 'not-yet', 'expired', 'no-password', 'no-login-form', 'deleted'], {
+      title: 'LoginBlock',
+    }),
     {
       description:
         'Every reason why nobody can log in at this moment: the lock of the mailbox or the domain, the disabled account, its `login_from` that is still to come or its `login_until` that is over, no password, no form of login that the settings allow, the deletion.',
@@ -91,7 +94,7 @@ const members = {
   ...ShownValues,
   usage: ref(Usage),
   last_login_at: nullable(Timestamp),
-  state: oneOf(['active', 'deleted']),
+  state: State,
   purge_at: nullable(Timestamp),
   credentials: ref(Credentials),
   created_at: Timestamp,

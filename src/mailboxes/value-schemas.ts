@@ -29,6 +29,7 @@ const KeepCopy = Type.Boolean({
 })
 
 const Delivery = oneOf(['accept', 'refuse'], {
+  title: 'Delivery',
   description:
     '`refuse`: mail for it is refused (550 5.2.1) and none is sent on, also where it comes over another address; who may log in reads what is there. Default `accept`.',
 })

@@ -93,6 +93,7 @@ const Statistics = strict(
     as_of: Timestamp,
   },
   {
+    title: 'ServerStatistics',
     description:
       'Counts; of a large installation up to a minute old, or as old as `as_of` says while they are being counted again.',
   },

@@ -17,7 +17,7 @@ const id = Type.String({ format: 'uuid', description: 'Also the `jti` of the tok
 
 const label = Type.String({ ...freeText('What the token is for, in words for people.'), minLength: 1 })
 
-const scopeList = Type.Array(oneOf(scopes), {
+const scopeList = Type.Array(oneOf(scopes, { title: 'Scope' }), {
   minItems: 1,
   uniqueItems: true,
   description: 'What the token allows; you need each of them yourself (writing includes reading).',
@@ -35,6 +35,7 @@ const allowedIps = Type.Array(Type.String({ maxLength: 64 }), {
 })
 
 const passwordDelivery = oneOf(['any', 'sealed'], {
+  title: 'PasswordDelivery',
   description:
     '`sealed`: it sets passwords only by having them made here and encrypted to a key (`seal_password_to`).',
 })
@@ -86,6 +87,7 @@ const members = {
       'The limits that were not enough once: what counts against them is refused until `POST /v1/tokens/{id}/reset`.',
   }),
   state: oneOf(tokenStates, {
+    title: 'TokenState',
     description:
       '`revoked` is also what was made with a revoked token, and what is older than `tokens_not_before` of the server.',
   }),
@@ -196,7 +198,7 @@ export const TokenParams = strict({ id: Type.String({ description: 'The `id` of 
 
 export const TokenListQuery = strict({
   ...ListQuery,
-  state: defaulted(oneOf(tokenStates, { default: 'active' })),
+  state: defaulted(oneOf(tokenStates, { title: 'TokenState', default: 'active' })),
 })
 export type TokenListQuery = Static<typeof TokenListQuery>
 

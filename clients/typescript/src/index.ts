@@ -1,0 +1,6 @@
+export { createClient, type MailwrightOptions } from './client.ts'
+export type { Client } from './generated/client/index.ts'
+export * from './generated/index.ts'
+export type { ProblemCode } from './generated/problem-codes.gen.ts'
+export { items, type Page } from './items.ts'
+export { isProblem, ProblemError } from './problems.ts'

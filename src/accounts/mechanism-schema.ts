@@ -1,0 +1,4 @@
+import { oneOf } from '../schemas.ts'
+import { securePasswordMechanisms } from './verifiers.ts'
+
+export const SecurePasswordMechanism = oneOf(securePasswordMechanisms, { title: 'SecurePasswordMechanism' })
