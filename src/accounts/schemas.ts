@@ -65,6 +65,7 @@ const example = {
 }
 
 const PasswordScheme = oneOf(passwordSchemes, {
+  title: 'PasswordScheme',
   description:
     "How the clear-text side of its password is kept, by Dovecot's names; null = it has none. Others than `ARGON2ID` came with an import, and last until the password is next set.",
 })

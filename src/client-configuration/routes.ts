@@ -20,6 +20,7 @@ export const mediaTypes = ['text/xml', 'application/xml', 'text/plain'] as const
 const ConfigurationQuery = strict({
   login: Type.Optional(
     oneOf(loginForms, {
+      title: 'LoginForm',
       description:
         'The form of login. Without it the text has all that the mailbox has, and the XML the clear-text one, else the other.',
     }),

@@ -22,7 +22,7 @@ const RowProblem = strict(problemOfRow, {
 export const ImportRow = strict(
   {
     line: Type.Integer({ minimum: 1, description: 'Of the file, on which the row begins.' }),
-    operation: nullable(oneOf(operations)),
+    operation: nullable(oneOf(operations, { title: 'ImportOperation' })),
     address: nullable(
       Type.String({
         description:
@@ -30,6 +30,7 @@ export const ImportRow = strict(
       }),
     ),
     status: oneOf([...rowStatuses, 'pending', 'skipped'], {
+      title: 'ImportRowState',
       description: '`skipped`: the import ended before this row.',
     }),
     clear_text_username: nullable(
@@ -65,5 +66,7 @@ export const rowSchemas = [RowProblem, ImportRow, ImportRowList]
 
 export const ImportRowListQuery = strict({
   ...ListQuery,
-  ...optional({ status: oneOf(rowStatuses, { description: 'Only rows with this outcome.' }) }),
+  ...optional({
+    status: oneOf(rowStatuses, { title: 'ImportOutcome', description: 'Only rows with this outcome.' }),
+  }),
 })

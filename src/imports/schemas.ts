@@ -37,7 +37,7 @@ const person = { display_name: DisplayName, external_id: ExternalId, ...loginPer
 export const SentRow = strict({
   address: Type.String({ maxLength: 1100 }),
   ...optional({
-    operation: oneOf(operations),
+    operation: oneOf(operations, { title: 'ImportOperation' }),
     create_account: Type.Boolean(),
     password: Password,
     password_hash: Type.String({ minLength: 1, maxLength: 512 }),
@@ -81,11 +81,12 @@ export const Import = strict(
   {
     id: Type.String({ format: 'uuid' }),
     state: oneOf(importStates, {
+      title: 'ImportState',
       description:
         '`completed`: every row is done, some of them perhaps refused. `failed`: it ended before its last row; `problem` says why.',
     }),
     dry_run: Type.Boolean({ description: 'Every row is only tried.' }),
-    on_error: oneOf(['continue', 'stop']),
+    on_error: oneOf(['continue', 'stop'], { title: 'OnError' }),
     rows: count('How many there are.'),
     rows_done: count('How many are done.'),
     counts: ref(ImportCounts),
@@ -139,6 +140,7 @@ export const ImportCreateQuery = strict({
   ),
   on_error: defaulted(
     oneOf(['continue', 'stop'], {
+      title: 'OnError',
       default: 'continue',
       description: '`stop`: the first row that is refused ends the import; those before it are done.',
     }),

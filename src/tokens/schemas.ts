@@ -78,11 +78,12 @@ const members = {
       password_sets_per_day: nullable(limits.password_sets_per_day),
     },
     {
+      title: 'TokenLimits',
       description:
         'What it may do in a day (UTC), together with all that were made with it; null = no limit.',
     },
   ),
-  blown_fuses: Type.Array(oneOf(fuses), {
+  blown_fuses: Type.Array(oneOf(fuses, { title: 'Fuse' }), {
     description:
       'The limits that were not enough once: what counts against them is refused until `POST /v1/tokens/{id}/reset`.',
   }),
@@ -173,6 +174,7 @@ export const TokenCreate = strict(
     password_delivery: Type.Optional(passwordDelivery),
     limits: Type.Optional(
       strict(optional(limits), {
+        title: 'TokenLimitsWanted',
         description:
           'What it may do in a day (UTC). What is wanted beyond is refused with 429 `fuse-blown`, from then on and also on the next day, until another token resets it. Left out: the limits of your own token, which it cannot exceed; what it does counts against those too.',
       }),

@@ -253,3 +253,30 @@ test('ends when the token that it was sent with is revoked', async () => {
   assert.deepEqual([ended.state, ended.problem.type], ['failed', '/problems/unauthenticated'])
   assert.ok(ended.rows_done < 400)
 })
+
+test('what it does counts against the limits of its token, and it ends where one is not enough', async () => {
+  const rows = Array.from({ length: 30 }, (_, i) => ({ address: `w${i}@example.jp`, no_password: true }))
+  await importFile(api, ndjson(rows))
+  const limits = { deletes_per_day: 12, locks_per_day: 40 }
+  const wish = { label: 'A job', scopes: ['imports:write', 'mailboxes:write', 'mailboxes:read'], limits }
+  const made = await api.post('/v1/tokens', wish)
+  const sender = createClient(service.url, made.body.token)
+  const some = (operation: string, from: number) =>
+    ndjson(rows.slice(from).map(({ address }) => ({ operation, address })))
+
+  await importFile(sender, some('lock', 0))
+  const tried = await importFile(sender, some('delete', 0), '?dry_run=true')
+  assert.equal(tried.state, 'completed', 'what is only tried counts nothing')
+  const ended = await importFile(sender, some('delete', 0))
+  assert.deepEqual([ended.state, ended.problem.type], ['failed', '/problems/fuse-blown'])
+  assert.deepEqual([ended.rows_done, ended.counts.deleted], [12, 12])
+  const { body: token } = await api.get(`/v1/tokens/${made.body.id}`)
+  assert.deepEqual(token.blown_fuses, ['deletes'])
+  const { rows: left } = await service.admin.query(
+    `select count(*)::integer as n from app.mailboxes where name ~ '^w[0-9]+$' and state = 'active' and locked`,
+  )
+  assert.equal(left[0].n, 18)
+
+  assert.equal(outcome(await api.post(`/v1/tokens/${made.body.id}/reset`)), '200')
+  assert.equal((await importFile(sender, some('delete', 20))).state, 'completed')
+})

@@ -88,6 +88,7 @@ const everything: Words = {
     inOwn(chain, ['a.jp', 'b.jp', 'a-brand.jp']),
   ),
   token: words([...rowsOf('tokens').map(({ id }) => id!), nobodysId, 'x']),
+  import: words([...rowsOf('imports').map(({ id }) => id!), nobodysId, 'x']),
   target: fc.oneof(
     words([...aliases, ...addresses, 'one+x@a.jp', 'one@nothing.jp', 'f-nobody@f-foreign.jp']),
     inOwn(chain, ['a.jp', 'b.jp', 'f-brand.jp', 'a-brand.jp']),
@@ -150,6 +151,7 @@ const others = {
   token: rowsOf('tokens')
     .filter(({ domains }) => /f-|[*]/.test(String(domains)))
     .map(({ id }) => id!),
+  import: rowsOf('imports').map(({ id }) => id!),
 }
 
 const writing = limitedOperations.filter(({ method }) => method !== 'get')

@@ -53,7 +53,7 @@ export function createClient(url: string, token: string): Client {
   }
 }
 
-async function toReply(response: Response): Promise<Reply> {
+export async function toReply(response: Response): Promise<Reply> {
   const text = await response.text()
   const type = response.headers.get('content-type') ?? ''
   const isJson = /\bjson\b/.test(type)

@@ -10,6 +10,7 @@ export interface Words {
   account: fc.Arbitrary<string>
   alias: fc.Arbitrary<string>
   token: fc.Arbitrary<string>
+  import: fc.Arbitrary<string>
   /** What mail goes to. */
   target: fc.Arbitrary<string>
   etag: fc.Arbitrary<string>
@@ -124,6 +125,25 @@ export const calls: Record<string, 'all domains' | ((words: Words) => fc.Arbitra
       ),
       since: fc.constantFrom('2020-01-01T00:00:00Z', '2090-01-01T00:00:00Z'),
       until: fc.constantFrom('2020-01-01T00:00:00Z', '2090-01-01T00:00:00Z'),
+    }),
+
+  getClientConfiguration: () =>
+    rest({
+      query: record({ login: fc.constantFrom('clear_text', 'secure_password') }),
+      headers: fc.constantFrom({}, { accept: 'text/plain' }),
+    }),
+
+  listImports: () => list({}),
+  getImport: () => nothing,
+  listImportRows: () => list({ status: fc.constantFrom('created', 'failed') }),
+  cancelImport: () => nothing,
+  createImport: (words) =>
+    rest({
+      body: fc
+        .tuple(newAddress(words.domain), fc.constantFrom('create', 'ensure', 'lock', 'delete'))
+        .map(([address, operation]) => ({ address, operation })),
+      query: fc.record({ on_error: fc.constantFrom('continue', 'stop') }),
+      headers: once,
     }),
 
   createToken: ({ domain }) =>
@@ -250,7 +270,7 @@ function rest(parts: { [part in keyof Rest]: fc.Arbitrary<unknown> }): fc.Arbitr
   return fc.record(parts as Record<string, fc.Arbitrary<unknown>>) as fc.Arbitrary<Rest>
 }
 
-type Named = 'domain' | 'mailbox' | 'account' | 'alias' | 'token'
+type Named = 'domain' | 'mailbox' | 'account' | 'alias' | 'token' | 'import'
 
 const wordOf: Record<string, Named> = {
   '{domain}': 'domain',
@@ -258,6 +278,7 @@ const wordOf: Record<string, Named> = {
   '{account}': 'account',
   '{address}': 'alias',
   '{id}': 'token',
+  '{import}': 'import',
 }
 
 type Operation = (typeof guardedOperations)[number]

@@ -74,6 +74,7 @@ export async function fillWorld({ admin: database, url }: Service, admin: Client
     `insert into mail.usage (username, bytes, messages)
      select name || '@' || domain, 1000, 10 from app.mailboxes`,
   )
+  await made(admin.post('/v1/imports', { address: 'f-boss@f-foreign.jp', operation: 'lock' }))
   await makeTokens(url, admin)
 }
 

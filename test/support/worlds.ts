@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import type pg from 'pg'
-import { type Client, outcome, type Reply } from './client.ts'
+import { type Client, outcome, type Reply, toReply } from './client.ts'
 import { assertDeclared } from './contract.ts'
 import { type Service, startService } from './service.ts'
 
@@ -28,6 +28,8 @@ const foreignIn: Record<string, (row: Row) => boolean> = {
   'app.audit_events': ({ domain, object }) => domain === null || inForeign({ name: object, domain }),
   'app.domains': ({ name }) => begins(name),
   'app.idempotency_keys': nobodys,
+  'app.import_rows': ({ address }) => begins(address),
+  'app.imports': ({ domains }) => (domains as string[]).some((domain) => domain === '*' || begins(domain)),
   'app.mailboxes': inForeign,
   'app.password_checks': nobodys,
   'app.rate_counters': nobodys,
@@ -244,18 +246,17 @@ function mask(text: string, { ids, since }: Known): string {
 }
 
 async function send(url: string, { method, path, body, headers }: Request, token: string): Promise<Reply> {
+  const isImport = method === 'POST' && /^\/v1\/imports\b/.test(path) // a file of one row
   const response = await fetch(new URL(path, url), {
     method,
     headers: {
       authorization: `Bearer ${token}`,
-      ...(body !== undefined && { 'content-type': 'application/json' }),
+      ...(body !== undefined && { 'content-type': isImport ? 'application/x-ndjson' : 'application/json' }),
       ...headers,
     },
     ...(body !== undefined && { body: JSON.stringify(body) }),
   })
-  const text = await response.text()
-  const parsed = text === '' ? undefined : JSON.parse(text)
-  const reply = { status: response.status, headers: response.headers, etag: '', body: parsed }
+  const reply = { ...(await toReply(response)), etag: '' }
   assertDeclared(method, path, reply)
   return reply
 }

@@ -211,8 +211,54 @@ export type DomainList = {
     next: string | null;
 };
 
+export type DomainMove = {
+    /**
+     * The domain that gets the addresses: one that is here, active and no alias of another.
+     */
+    to: string;
+    /**
+     * Default true: the old domain becomes an alias of the new one, so that every old address goes on working. false, which takes `mailboxes:purge` besides: it stays, empty, and mail for the old addresses is refused.
+     */
+    keep_old_as_alias?: boolean;
+    /**
+     * Needed where one of the addresses is a role name or the catch-all; takes the scope `names:reserved`.
+     */
+    allow_role_name?: boolean;
+};
+
+export type DomainMoved = {
+    /**
+     * The domain that the addresses were in.
+     */
+    domain: string;
+    /**
+     * The one that they are in now.
+     */
+    to: string;
+    /**
+     * Whether the old domain is an alias of the new one.
+     */
+    kept_as_alias: boolean;
+    /**
+     * Deleted ones too.
+     */
+    mailboxes_moved: number;
+    /**
+     * The catch-all too.
+     */
+    aliases_moved: number;
+    /**
+     * Aliases of either domain that did nothing but send to the address of the same name in the other.
+     */
+    aliases_dropped: number;
+    /**
+     * Alias domains of the old domain, which stand for the new one now.
+     */
+    alias_domains_moved: number;
+};
+
 /**
- * Of a large domain up to a minute old (`as_of`).
+ * Of a large domain up to a minute old, or as old as `as_of` says while they are being counted again.
  */
 export type DomainStatistics = {
     /**
@@ -278,6 +324,10 @@ export type Account = {
      */
     password_set_at: string | null;
     /**
+     * How the clear-text side of its password is kept, by Dovecot's names; null = it has none. Others than `ARGON2ID` came with an import, and last until the password is next set.
+     */
+    password_scheme: PasswordScheme | null;
+    /**
      * RFC 3339.
      */
     created_at: string;
@@ -324,6 +374,10 @@ export type AccountCreated = {
      * RFC 3339.
      */
     password_set_at: string | null;
+    /**
+     * How the clear-text side of its password is kept, by Dovecot's names; null = it has none. Others than `ARGON2ID` came with an import, and last until the password is next set.
+     */
+    password_scheme: PasswordScheme | null;
     /**
      * RFC 3339.
      */
@@ -1120,7 +1174,7 @@ export type Server = {
      */
     tokens_not_before: string | null;
     /**
-     * Counts; of a large installation up to a minute old (`as_of`).
+     * Counts; of a large installation up to a minute old, or as old as `as_of` says while they are being counted again.
      */
     statistics: ServerStatistics;
     /**
@@ -1213,7 +1267,7 @@ export type AuditEvent = {
      */
     at: string;
     action: AuditAction;
-    kind: 'server' | 'domain' | 'mailbox' | 'account' | 'alias' | 'token';
+    kind: 'server' | 'domain' | 'mailbox' | 'account' | 'alias' | 'token' | 'import';
     /**
      * The address, the name or the id; empty for the server.
      */
@@ -1298,6 +1352,14 @@ export type Token = {
      */
     password_delivery: PasswordDelivery;
     /**
+     * What it may do in a day (UTC), together with all that were made with it; null = no limit.
+     */
+    limits: TokenLimits;
+    /**
+     * The limits that were not enough once: what counts against them is refused until `POST /v1/tokens/{id}/reset`.
+     */
+    blown_fuses: Array<Fuse>;
+    /**
      * `revoked` is also what was made with a revoked token, and what is older than `tokens_not_before` of the server.
      */
     state: TokenState;
@@ -1352,6 +1414,14 @@ export type TokenCreated = {
      * `sealed`: it sets passwords only by having them made here and encrypted to a key (`seal_password_to`).
      */
     password_delivery: PasswordDelivery;
+    /**
+     * What it may do in a day (UTC), together with all that were made with it; null = no limit.
+     */
+    limits: TokenLimits;
+    /**
+     * The limits that were not enough once: what counts against them is refused until `POST /v1/tokens/{id}/reset`.
+     */
+    blown_fuses: Array<Fuse>;
     /**
      * `revoked` is also what was made with a revoked token, and what is older than `tokens_not_before` of the server.
      */
@@ -1411,10 +1481,157 @@ export type TokenCreate = {
      * `sealed`: it sets passwords only by having them made here and encrypted to a key (`seal_password_to`).
      */
     password_delivery?: PasswordDelivery;
+    /**
+     * What it may do in a day (UTC). What is wanted beyond is refused with 429 `fuse-blown`, from then on and also on the next day, until another token resets it. Left out: the limits of your own token, which it cannot exceed; what it does counts against those too.
+     */
+    limits?: TokenLimitsWanted;
 };
 
 export type TokenList = {
     items: Array<Token>;
+    /**
+     * Send it as `cursor` for the next page; null on the last one.
+     */
+    next: string | null;
+};
+
+export type ImportCounts = {
+    /**
+     * Mailboxes that were made.
+     */
+    created: number;
+    /**
+     * Mailboxes that were changed.
+     */
+    updated: number;
+    /**
+     * Rows whose mailbox was as asked already.
+     */
+    unchanged: number;
+    /**
+     * Mailboxes that were deleted.
+     */
+    deleted: number;
+    /**
+     * Mailboxes that were restored.
+     */
+    restored: number;
+    /**
+     * Mailboxes that were renamed.
+     */
+    renamed: number;
+    /**
+     * Rows that were refused; each has its `problem`.
+     */
+    failed: number;
+};
+
+/**
+ * Why the import as a whole ended (RFC 9457).
+ */
+export type ImportProblem = {
+    type: string;
+    title: string;
+    status: number;
+    detail?: string;
+};
+
+export type Import = {
+    id: string;
+    /**
+     * `completed`: every row is done, some of them perhaps refused. `failed`: it ended before its last row; `problem` says why.
+     */
+    state: ImportState;
+    /**
+     * Every row is only tried.
+     */
+    dry_run: boolean;
+    on_error: OnError;
+    /**
+     * How many there are.
+     */
+    rows: number;
+    /**
+     * How many are done.
+     */
+    rows_done: number;
+    counts: ImportCounts;
+    /**
+     * Since it began; null before that.
+     */
+    rows_per_second: number | null;
+    /**
+     * At this rate; null while there is none.
+     */
+    seconds_left: number | null;
+    problem: ImportProblem | null;
+    /**
+     * RFC 3339.
+     */
+    created_at: string;
+    /**
+     * RFC 3339.
+     */
+    started_at: string | null;
+    /**
+     * RFC 3339.
+     */
+    finished_at: string | null;
+};
+
+export type ImportList = {
+    items: Array<Import>;
+    /**
+     * Send it as `cursor` for the next page; null on the last one.
+     */
+    next: string | null;
+};
+
+/**
+ * Why the row was refused: what the single call would have answered (RFC 9457).
+ */
+export type RowProblem = {
+    /**
+     * Stable: `/problems/<code>`, a page that explains it. Switch on it.
+     */
+    type: string;
+    title: string;
+    status: number;
+    /**
+     * For a person: what is wrong and what to do.
+     */
+    detail?: string;
+    errors?: Array<ProblemPart>;
+    conflict?: Conflict;
+};
+
+export type ImportRow = {
+    /**
+     * Of the file, on which the row begins.
+     */
+    line: number;
+    operation: ImportOperation | null;
+    /**
+     * Of the mailbox; after a rename the new one, but in a dry run. null: what was sent is none.
+     */
+    address: string | null;
+    /**
+     * `skipped`: the import ended before this row.
+     */
+    status: ImportRowState;
+    /**
+     * The login name for programs that send the password; null: no such login.
+     */
+    clear_text_username: string | null;
+    /**
+     * The login name for challenge and response; null: no such login.
+     */
+    secure_password_username: string | null;
+    problem: RowProblem | null;
+};
+
+export type ImportRowList = {
+    items: Array<ImportRow>;
     /**
      * Send it as `cursor` for the next page; null on the last one.
      */
@@ -1426,6 +1643,8 @@ export type State = 'active' | 'deleted';
 export type Authentication = 'local' | 'password_file' | 'active_directory';
 
 export type SecurePasswordMechanism = 'SCRAM-SHA-256' | 'CRAM-MD5';
+
+export type PasswordScheme = 'ARGON2ID' | 'ARGON2I' | 'BLF-CRYPT' | 'SHA512-CRYPT' | 'SHA256-CRYPT' | 'PBKDF2' | 'SCRAM-SHA-256';
 
 export type ClearTextMechanism = 'PLAIN' | 'LOGIN';
 
@@ -1473,7 +1692,7 @@ export type ServerStatistics = {
     as_of: string;
 };
 
-export type AuditAction = 'account.create' | 'account.delete' | 'account.set-password' | 'account.update' | 'alias.create' | 'alias.delete' | 'alias.update' | 'domain.create' | 'domain.delete' | 'domain.purge' | 'domain.restore' | 'domain.update' | 'mailbox.create' | 'mailbox.delete' | 'mailbox.purge' | 'mailbox.rename' | 'mailbox.restore' | 'mailbox.update' | 'server.update' | 'token.create' | 'token.revoke';
+export type AuditAction = 'account.create' | 'account.delete' | 'account.set-password' | 'account.update' | 'alias.create' | 'alias.delete' | 'alias.rename' | 'alias.update' | 'domain.create' | 'domain.delete' | 'domain.move' | 'domain.purge' | 'domain.restore' | 'domain.update' | 'import.cancel' | 'import.create' | 'mailbox.create' | 'mailbox.delete' | 'mailbox.purge' | 'mailbox.rename' | 'mailbox.restore' | 'mailbox.update' | 'server.update' | 'token.blow-fuse' | 'token.create' | 'token.reset' | 'token.revoke';
 
 export type AuditedMembers = {
     [key: string]: unknown;
@@ -1483,9 +1702,53 @@ export type Scope = 'domains:read' | 'domains:write' | 'mailboxes:read' | 'mailb
 
 export type PasswordDelivery = 'any' | 'sealed';
 
+export type TokenLimits = {
+    /**
+     * Mailboxes and accounts that are deleted or purged, aliases that are deleted, and names that a rename gives up; a domain counts as its mailboxes and aliases, at least one.
+     */
+    deletes_per_day: number | null;
+    /**
+     * Mailboxes that are locked or set to refuse mail, and accounts that are disabled or whose time to log in is made shorter; a domain that is locked, or told not to accept mail, counts as its active mailboxes, at least one.
+     */
+    locks_per_day: number | null;
+    /**
+     * Passwords that are set for accounts that are there.
+     */
+    password_sets_per_day: number | null;
+};
+
+export type Fuse = 'deletes' | 'locks' | 'password_sets';
+
 export type TokenState = 'active' | 'revoked' | 'expired';
 
+export type TokenLimitsWanted = {
+    /**
+     * Mailboxes and accounts that are deleted or purged, aliases that are deleted, and names that a rename gives up; a domain counts as its mailboxes and aliases, at least one.
+     */
+    deletes_per_day?: number;
+    /**
+     * Mailboxes that are locked or set to refuse mail, and accounts that are disabled or whose time to log in is made shorter; a domain that is locked, or told not to accept mail, counts as its active mailboxes, at least one.
+     */
+    locks_per_day?: number;
+    /**
+     * Passwords that are set for accounts that are there.
+     */
+    password_sets_per_day?: number;
+};
+
+export type ImportState = 'queued' | 'running' | 'completed' | 'failed' | 'cancelled';
+
+export type OnError = 'continue' | 'stop';
+
+export type ImportOperation = 'create' | 'ensure' | 'lock' | 'unlock' | 'set' | 'delete' | 'restore' | 'rename';
+
+export type ImportRowState = 'created' | 'updated' | 'unchanged' | 'deleted' | 'restored' | 'renamed' | 'failed' | 'pending' | 'skipped';
+
 export type KeepOrDelete = 'keep' | 'delete';
+
+export type LoginForm = 'clear_text' | 'secure_password';
+
+export type ImportOutcome = 'created' | 'updated' | 'unchanged' | 'deleted' | 'restored' | 'renamed' | 'failed';
 
 export type GetLivenessData = {
     body?: never;
@@ -1570,6 +1833,98 @@ export type GetProblemResponses = {
 };
 
 export type GetProblemResponse = GetProblemResponses[keyof GetProblemResponses];
+
+export type GetAutoconfigData = {
+    body?: never;
+    path?: never;
+    query?: {
+        /**
+         * Its domain alone counts. Without it the host name of the request does, less a leading `autoconfig.`.
+         */
+        emailaddress?: string;
+    };
+    url: '/mail/config-v1.1.xml';
+};
+
+export type GetAutoconfigErrors = {
+    /**
+     * `invalid-request`: The request does not match its schema.
+     */
+    400: Problem;
+    /**
+     * `configuration-not-found`: There is no client configuration for this domain.
+     */
+    404: Problem;
+    /**
+     * `too-many-requests`: The caller has done this too often.
+     */
+    429: Problem;
+    /**
+     * `internal-error`: The service failed.
+     */
+    500: Problem;
+    /**
+     * `busy`: The service has too much to do. `unavailable`: The service cannot reach what it needs.
+     */
+    503: Problem;
+};
+
+export type GetAutoconfigError = GetAutoconfigErrors[keyof GetAutoconfigErrors];
+
+export type GetAutoconfigResponses = {
+    /**
+     * The configuration.
+     */
+    200: string;
+};
+
+export type GetAutoconfigResponse = GetAutoconfigResponses[keyof GetAutoconfigResponses];
+
+export type GetWellKnownAutoconfigData = {
+    body?: never;
+    path?: never;
+    query?: {
+        /**
+         * Its domain alone counts. Without it the host name of the request does, less a leading `autoconfig.`.
+         */
+        emailaddress?: string;
+    };
+    url: '/.well-known/autoconfig/mail/config-v1.1.xml';
+};
+
+export type GetWellKnownAutoconfigErrors = {
+    /**
+     * `invalid-request`: The request does not match its schema.
+     */
+    400: Problem;
+    /**
+     * `configuration-not-found`: There is no client configuration for this domain.
+     */
+    404: Problem;
+    /**
+     * `too-many-requests`: The caller has done this too often.
+     */
+    429: Problem;
+    /**
+     * `internal-error`: The service failed.
+     */
+    500: Problem;
+    /**
+     * `busy`: The service has too much to do. `unavailable`: The service cannot reach what it needs.
+     */
+    503: Problem;
+};
+
+export type GetWellKnownAutoconfigError = GetWellKnownAutoconfigErrors[keyof GetWellKnownAutoconfigErrors];
+
+export type GetWellKnownAutoconfigResponses = {
+    /**
+     * The configuration.
+     */
+    200: string;
+};
+
+export type GetWellKnownAutoconfigResponse = GetWellKnownAutoconfigResponses[keyof GetWellKnownAutoconfigResponses];
 
 export type GetMetricsData = {
     body?: never;
@@ -1812,7 +2167,7 @@ export type DeleteDomainErrors = {
      */
     415: Problem;
     /**
-     * `too-many-requests`: The caller has done this too often.
+     * `too-many-requests`: The caller has done this too often. `fuse-blown`: The token has reached a limit of what it may do in a day.
      */
     429: Problem;
     /**
@@ -1951,7 +2306,7 @@ export type UpdateDomainErrors = {
      */
     422: Problem;
     /**
-     * `too-many-requests`: The caller has done this too often.
+     * `too-many-requests`: The caller has done this too often. `fuse-blown`: The token has reached a limit of what it may do in a day.
      */
     429: Problem;
     /**
@@ -2118,6 +2473,95 @@ export type RestoreDomainResponses = {
 
 export type RestoreDomainResponse = RestoreDomainResponses[keyof RestoreDomainResponses];
 
+export type MoveDomainData = {
+    body: DomainMove;
+    headers?: {
+        /**
+         * The ETag(s) the change is meant for (RFC 9110 §13.1.1); with another version: 412.
+         */
+        'if-match'?: string;
+        /**
+         * A text of your choice, new for each thing to be done (a UUID is fine): 1 to 255 printable ASCII characters, as it is or as a quoted string. For 24 hours the same request under it is not done again but answered as the first time, with `idempotency-replayed: true`, and with `secret_omitted` in place of a generated password or token. Only answers below 400 are kept. See draft-ietf-httpapi-idempotency-key-header.
+         */
+        'idempotency-key'?: string;
+    };
+    path: {
+        /**
+         * The domain name.
+         */
+        domain: string;
+    };
+    query?: {
+        /**
+         * true: only try. The status and the body, or the problem, are those that the request would get now, and nothing is changed; the answer has `dry-run: true`, and neither ETag nor Location. Ids and times in it are those of the trial; `secret_omitted` stands in place of a password or token that would be made.
+         */
+        dry_run?: boolean;
+    };
+    url: '/v1/domains/{domain}/move';
+};
+
+export type MoveDomainErrors = {
+    /**
+     * `invalid-request`: The request does not match its schema.
+     */
+    400: Problem;
+    /**
+     * `unauthenticated`: A valid bearer token is needed.
+     */
+    401: Problem;
+    /**
+     * `insufficient-scope`: The token does not allow this.
+     */
+    403: Problem;
+    /**
+     * `domain-not-found`: No such domain.
+     */
+    404: Problem;
+    /**
+     * `addresses-taken`: Both domains have an address of the same name. `mailbox-limit-reached`: The domain has as many mailboxes as it may have. `alias-loop`: The mail would come back to the alias. `alias-limit-reached`: The mail would pass too many aliases or reach too many targets. `idempotency-key-in-use`: A request under this idempotency key is under way.
+     */
+    409: Problem;
+    /**
+     * `precondition-failed`: The resource is not in the expected version.
+     */
+    412: Problem;
+    /**
+     * `content-too-large`: The body is too large.
+     */
+    413: Problem;
+    /**
+     * `unsupported-media-type`: The media type of the body is not supported.
+     */
+    415: Problem;
+    /**
+     * `invalid-domain-name`: This is not a domain name that can receive mail. `unknown-domain`: The domain does not exist here. `alias-domain`: The domain is an alias of another. `invalid-address`: This is not an e-mail address this service can hold. `role-name-refused`: The name is reserved for a role. `idempotency-key-reused`: The idempotency key belongs to another request.
+     */
+    422: Problem;
+    /**
+     * `too-many-requests`: The caller has done this too often. `fuse-blown`: The token has reached a limit of what it may do in a day.
+     */
+    429: Problem;
+    /**
+     * `internal-error`: The service failed.
+     */
+    500: Problem;
+    /**
+     * `busy`: The service has too much to do. `unavailable`: The service cannot reach what it needs.
+     */
+    503: Problem;
+};
+
+export type MoveDomainError = MoveDomainErrors[keyof MoveDomainErrors];
+
+export type MoveDomainResponses = {
+    /**
+     * Moved.
+     */
+    200: DomainMoved;
+};
+
+export type MoveDomainResponse = MoveDomainResponses[keyof MoveDomainResponses];
+
 export type ListMailboxesData = {
     body?: never;
     path?: never;
@@ -2177,6 +2621,10 @@ export type ListMailboxesErrors = {
      */
     403: Problem;
     /**
+     * `not-acceptable`: There is no answer of an accepted media type.
+     */
+    406: Problem;
+    /**
      * `too-many-requests`: The caller has done this too often.
      */
     429: Problem;
@@ -2194,7 +2642,7 @@ export type ListMailboxesError = ListMailboxesErrors[keyof ListMailboxesErrors];
 
 export type ListMailboxesResponses = {
     /**
-     * A page.
+     * A page, or the whole list.
      */
     200: MailboxList;
 };
@@ -2338,7 +2786,7 @@ export type DeleteMailboxErrors = {
      */
     415: Problem;
     /**
-     * `too-many-requests`: The caller has done this too often.
+     * `too-many-requests`: The caller has done this too often. `fuse-blown`: The token has reached a limit of what it may do in a day.
      */
     429: Problem;
     /**
@@ -2473,7 +2921,7 @@ export type UpdateMailboxErrors = {
      */
     422: Problem;
     /**
-     * `too-many-requests`: The caller has done this too often.
+     * `too-many-requests`: The caller has done this too often. `fuse-blown`: The token has reached a limit of what it may do in a day.
      */
     429: Problem;
     /**
@@ -2562,7 +3010,7 @@ export type EnsureMailboxErrors = {
      */
     422: Problem;
     /**
-     * `too-many-requests`: The caller has done this too often.
+     * `too-many-requests`: The caller has done this too often. `fuse-blown`: The token has reached a limit of what it may do in a day.
      */
     429: Problem;
     /**
@@ -2744,7 +3192,7 @@ export type RenameMailboxErrors = {
      */
     422: Problem;
     /**
-     * `too-many-requests`: The caller has done this too often.
+     * `too-many-requests`: The caller has done this too often. `fuse-blown`: The token has reached a limit of what it may do in a day.
      */
     429: Problem;
     /**
@@ -2767,6 +3215,73 @@ export type RenameMailboxResponses = {
 };
 
 export type RenameMailboxResponse = RenameMailboxResponses[keyof RenameMailboxResponses];
+
+export type GetClientConfigurationData = {
+    body?: never;
+    path: {
+        /**
+         * The address, or the `id`.
+         */
+        mailbox: string;
+    };
+    query?: {
+        /**
+         * The form of login. Without it the text has all that the mailbox has, and the XML the clear-text one, else the other.
+         */
+        login?: LoginForm;
+    };
+    url: '/v1/mailboxes/{mailbox}/client-configuration';
+};
+
+export type GetClientConfigurationErrors = {
+    /**
+     * `invalid-request`: The request does not match its schema.
+     */
+    400: Problem;
+    /**
+     * `unauthenticated`: A valid bearer token is needed.
+     */
+    401: Problem;
+    /**
+     * `insufficient-scope`: The token does not allow this.
+     */
+    403: Problem;
+    /**
+     * `mailbox-not-found`: No such mailbox.
+     */
+    404: Problem;
+    /**
+     * `not-acceptable`: There is no answer of an accepted media type.
+     */
+    406: Problem;
+    /**
+     * `login-form-unavailable`: The mailbox does not have this form of login. `login-form-not-expressible`: The format cannot express this form of login.
+     */
+    422: Problem;
+    /**
+     * `too-many-requests`: The caller has done this too often.
+     */
+    429: Problem;
+    /**
+     * `internal-error`: The service failed.
+     */
+    500: Problem;
+    /**
+     * `busy`: The service has too much to do. `unavailable`: The service cannot reach what it needs.
+     */
+    503: Problem;
+};
+
+export type GetClientConfigurationError = GetClientConfigurationErrors[keyof GetClientConfigurationErrors];
+
+export type GetClientConfigurationResponses = {
+    /**
+     * The configuration, in UTF-8.
+     */
+    200: string;
+};
+
+export type GetClientConfigurationResponse = GetClientConfigurationResponses[keyof GetClientConfigurationResponses];
 
 export type ListAliasesData = {
     body?: never;
@@ -2810,6 +3325,10 @@ export type ListAliasesErrors = {
      */
     403: Problem;
     /**
+     * `not-acceptable`: There is no answer of an accepted media type.
+     */
+    406: Problem;
+    /**
      * `too-many-requests`: The caller has done this too often.
      */
     429: Problem;
@@ -2827,7 +3346,7 @@ export type ListAliasesError = ListAliasesErrors[keyof ListAliasesErrors];
 
 export type ListAliasesResponses = {
     /**
-     * A page.
+     * A page, or the whole list.
      */
     200: AliasList;
 };
@@ -2959,7 +3478,7 @@ export type DeleteAliasErrors = {
      */
     415: Problem;
     /**
-     * `too-many-requests`: The caller has done this too often.
+     * `too-many-requests`: The caller has done this too often. `fuse-blown`: The token has reached a limit of what it may do in a day.
      */
     429: Problem;
     /**
@@ -3142,6 +3661,10 @@ export type ListAccountsData = {
          * May give several.
          */
         external_id?: string;
+        /**
+         * How the clear-text side of its password is kept, by Dovecot's names; null = it has none. Others than `ARGON2ID` came with an import, and last until the password is next set.
+         */
+        password_scheme?: PasswordScheme;
     };
     url: '/v1/accounts';
 };
@@ -3160,6 +3683,10 @@ export type ListAccountsErrors = {
      */
     403: Problem;
     /**
+     * `not-acceptable`: There is no answer of an accepted media type.
+     */
+    406: Problem;
+    /**
      * `too-many-requests`: The caller has done this too often.
      */
     429: Problem;
@@ -3177,7 +3704,7 @@ export type ListAccountsError = ListAccountsErrors[keyof ListAccountsErrors];
 
 export type ListAccountsResponses = {
     /**
-     * A page.
+     * A page, or the whole list.
      */
     200: AccountList;
 };
@@ -3313,7 +3840,7 @@ export type DeleteAccountErrors = {
      */
     415: Problem;
     /**
-     * `too-many-requests`: The caller has done this too often.
+     * `too-many-requests`: The caller has done this too often. `fuse-blown`: The token has reached a limit of what it may do in a day.
      */
     429: Problem;
     /**
@@ -3448,7 +3975,7 @@ export type UpdateAccountErrors = {
      */
     422: Problem;
     /**
-     * `too-many-requests`: The caller has done this too often.
+     * `too-many-requests`: The caller has done this too often. `fuse-blown`: The token has reached a limit of what it may do in a day.
      */
     429: Problem;
     /**
@@ -3529,7 +4056,7 @@ export type SetPasswordErrors = {
      */
     422: Problem;
     /**
-     * `too-many-requests`: The caller has done this too often.
+     * `too-many-requests`: The caller has done this too often. `fuse-blown`: The token has reached a limit of what it may do in a day.
      */
     429: Problem;
     /**
@@ -3811,6 +4338,327 @@ export type ListAuditEventsResponses = {
 
 export type ListAuditEventsResponse = ListAuditEventsResponses[keyof ListAuditEventsResponses];
 
+export type ListImportsData = {
+    body?: never;
+    path?: never;
+    query?: {
+        /**
+         * Items on a page.
+         */
+        limit?: number;
+        /**
+         * The `next` of the page before.
+         */
+        cursor?: string;
+    };
+    url: '/v1/imports';
+};
+
+export type ListImportsErrors = {
+    /**
+     * `invalid-request`: The request does not match its schema.
+     */
+    400: Problem;
+    /**
+     * `unauthenticated`: A valid bearer token is needed.
+     */
+    401: Problem;
+    /**
+     * `insufficient-scope`: The token does not allow this.
+     */
+    403: Problem;
+    /**
+     * `too-many-requests`: The caller has done this too often.
+     */
+    429: Problem;
+    /**
+     * `internal-error`: The service failed.
+     */
+    500: Problem;
+    /**
+     * `busy`: The service has too much to do. `unavailable`: The service cannot reach what it needs.
+     */
+    503: Problem;
+};
+
+export type ListImportsError = ListImportsErrors[keyof ListImportsErrors];
+
+export type ListImportsResponses = {
+    /**
+     * A page.
+     */
+    200: ImportList;
+};
+
+export type ListImportsResponse = ListImportsResponses[keyof ListImportsResponses];
+
+export type CreateImportData = {
+    /**
+     * RFC 4180 in UTF-8, with a header row. An empty cell is an absent member, `forward_to` a list parted by spaces. The columns: `address`, `operation` (`create`, `ensure` (default), `lock`, `unlock`, `set`, `delete`, `restore`, `rename`), of `create` and `ensure` the members of a mailbox creation but for generated passwords (`display_name`, `external_id`, `login_from` and `login_until` stand for those of `account`) and `password_hash`, of `set` `locked`, `quota_bytes`, `display_name` and `external_id`, of `rename` `new_address`, `keep_old_as_alias` and `allow_role_name`.
+     */
+    body: unknown;
+    headers?: {
+        /**
+         * A text of your choice, new for each thing to be done (a UUID is fine): 1 to 255 printable ASCII characters, as it is or as a quoted string. For 24 hours the same request under it is not done again but answered as the first time, with `idempotency-replayed: true`, and with `secret_omitted` in place of a generated password or token. Only answers below 400 are kept. See draft-ietf-httpapi-idempotency-key-header.
+         */
+        'idempotency-key'?: string;
+    };
+    path?: never;
+    query?: {
+        /**
+         * true: only try. Every row gets the outcome that it would have now, and nothing is changed.
+         */
+        dry_run?: boolean;
+        /**
+         * `stop`: the first row that is refused ends the import; those before it are done.
+         */
+        on_error?: OnError;
+    };
+    url: '/v1/imports';
+};
+
+export type CreateImportErrors = {
+    /**
+     * `invalid-request`: The request does not match its schema.
+     */
+    400: Problem;
+    /**
+     * `unauthenticated`: A valid bearer token is needed.
+     */
+    401: Problem;
+    /**
+     * `insufficient-scope`: The token does not allow this.
+     */
+    403: Problem;
+    /**
+     * `idempotency-key-in-use`: A request under this idempotency key is under way.
+     */
+    409: Problem;
+    /**
+     * `content-too-large`: The body is too large.
+     */
+    413: Problem;
+    /**
+     * `unsupported-media-type`: The media type of the body is not supported.
+     */
+    415: Problem;
+    /**
+     * `idempotency-key-reused`: The idempotency key belongs to another request.
+     */
+    422: Problem;
+    /**
+     * `too-many-requests`: The caller has done this too often.
+     */
+    429: Problem;
+    /**
+     * `internal-error`: The service failed.
+     */
+    500: Problem;
+    /**
+     * `busy`: The service has too much to do. `unavailable`: The service cannot reach what it needs.
+     */
+    503: Problem;
+};
+
+export type CreateImportError = CreateImportErrors[keyof CreateImportErrors];
+
+export type CreateImportResponses = {
+    /**
+     * Accepted: `location` tells how far it is.
+     */
+    202: Import;
+};
+
+export type CreateImportResponse = CreateImportResponses[keyof CreateImportResponses];
+
+export type CancelImportData = {
+    body?: never;
+    path: {
+        /**
+         * The `id`.
+         */
+        import: string;
+    };
+    query?: {
+        /**
+         * true: only try. The status and the body, or the problem, are those that the request would get now, and nothing is changed; the answer has `dry-run: true`, and neither ETag nor Location. Ids and times in it are those of the trial; `secret_omitted` stands in place of a password or token that would be made.
+         */
+        dry_run?: boolean;
+    };
+    url: '/v1/imports/{import}';
+};
+
+export type CancelImportErrors = {
+    /**
+     * `invalid-request`: The request does not match its schema.
+     */
+    400: Problem;
+    /**
+     * `unauthenticated`: A valid bearer token is needed.
+     */
+    401: Problem;
+    /**
+     * `insufficient-scope`: The token does not allow this.
+     */
+    403: Problem;
+    /**
+     * `import-not-found`: No such import.
+     */
+    404: Problem;
+    /**
+     * `content-too-large`: The body is too large.
+     */
+    413: Problem;
+    /**
+     * `unsupported-media-type`: The media type of the body is not supported.
+     */
+    415: Problem;
+    /**
+     * `too-many-requests`: The caller has done this too often.
+     */
+    429: Problem;
+    /**
+     * `internal-error`: The service failed.
+     */
+    500: Problem;
+    /**
+     * `busy`: The service has too much to do. `unavailable`: The service cannot reach what it needs.
+     */
+    503: Problem;
+};
+
+export type CancelImportError = CancelImportErrors[keyof CancelImportErrors];
+
+export type CancelImportResponses = {
+    /**
+     * It has ended.
+     */
+    204: void;
+};
+
+export type CancelImportResponse = CancelImportResponses[keyof CancelImportResponses];
+
+export type GetImportData = {
+    body?: never;
+    path: {
+        /**
+         * The `id`.
+         */
+        import: string;
+    };
+    query?: never;
+    url: '/v1/imports/{import}';
+};
+
+export type GetImportErrors = {
+    /**
+     * `invalid-request`: The request does not match its schema.
+     */
+    400: Problem;
+    /**
+     * `unauthenticated`: A valid bearer token is needed.
+     */
+    401: Problem;
+    /**
+     * `insufficient-scope`: The token does not allow this.
+     */
+    403: Problem;
+    /**
+     * `import-not-found`: No such import.
+     */
+    404: Problem;
+    /**
+     * `too-many-requests`: The caller has done this too often.
+     */
+    429: Problem;
+    /**
+     * `internal-error`: The service failed.
+     */
+    500: Problem;
+    /**
+     * `busy`: The service has too much to do. `unavailable`: The service cannot reach what it needs.
+     */
+    503: Problem;
+};
+
+export type GetImportError = GetImportErrors[keyof GetImportErrors];
+
+export type GetImportResponses = {
+    /**
+     * The import.
+     */
+    200: Import;
+};
+
+export type GetImportResponse = GetImportResponses[keyof GetImportResponses];
+
+export type ListImportRowsData = {
+    body?: never;
+    path: {
+        /**
+         * The `id`.
+         */
+        import: string;
+    };
+    query?: {
+        /**
+         * Items on a page.
+         */
+        limit?: number;
+        /**
+         * The `next` of the page before.
+         */
+        cursor?: string;
+        /**
+         * Only rows with this outcome.
+         */
+        status?: ImportOutcome;
+    };
+    url: '/v1/imports/{import}/rows';
+};
+
+export type ListImportRowsErrors = {
+    /**
+     * `invalid-request`: The request does not match its schema.
+     */
+    400: Problem;
+    /**
+     * `unauthenticated`: A valid bearer token is needed.
+     */
+    401: Problem;
+    /**
+     * `insufficient-scope`: The token does not allow this.
+     */
+    403: Problem;
+    /**
+     * `import-not-found`: No such import.
+     */
+    404: Problem;
+    /**
+     * `too-many-requests`: The caller has done this too often.
+     */
+    429: Problem;
+    /**
+     * `internal-error`: The service failed.
+     */
+    500: Problem;
+    /**
+     * `busy`: The service has too much to do. `unavailable`: The service cannot reach what it needs.
+     */
+    503: Problem;
+};
+
+export type ListImportRowsError = ListImportRowsErrors[keyof ListImportRowsErrors];
+
+export type ListImportRowsResponses = {
+    /**
+     * A page; or, as CSV, all rows from the cursor on.
+     */
+    200: ImportRowList;
+};
+
+export type ListImportRowsResponse = ListImportRowsResponses[keyof ListImportRowsResponses];
+
 export type ListTokensData = {
     body?: never;
     path?: never;
@@ -4068,3 +4916,92 @@ export type GetTokenResponses = {
 };
 
 export type GetTokenResponse = GetTokenResponses[keyof GetTokenResponses];
+
+export type ResetTokenData = {
+    body?: never;
+    headers?: {
+        /**
+         * The ETag(s) the change is meant for (RFC 9110 §13.1.1); with another version: 412.
+         */
+        'if-match'?: string;
+        /**
+         * A text of your choice, new for each thing to be done (a UUID is fine): 1 to 255 printable ASCII characters, as it is or as a quoted string. For 24 hours the same request under it is not done again but answered as the first time, with `idempotency-replayed: true`, and with `secret_omitted` in place of a generated password or token. Only answers below 400 are kept. See draft-ietf-httpapi-idempotency-key-header.
+         */
+        'idempotency-key'?: string;
+    };
+    path: {
+        /**
+         * The `id` of the token.
+         */
+        id: string;
+    };
+    query?: {
+        /**
+         * true: only try. The status and the body, or the problem, are those that the request would get now, and nothing is changed; the answer has `dry-run: true`, and neither ETag nor Location. Ids and times in it are those of the trial; `secret_omitted` stands in place of a password or token that would be made.
+         */
+        dry_run?: boolean;
+    };
+    url: '/v1/tokens/{id}/reset';
+};
+
+export type ResetTokenErrors = {
+    /**
+     * `invalid-request`: The request does not match its schema.
+     */
+    400: Problem;
+    /**
+     * `unauthenticated`: A valid bearer token is needed.
+     */
+    401: Problem;
+    /**
+     * `insufficient-scope`: The token does not allow this.
+     */
+    403: Problem;
+    /**
+     * `token-not-found`: No such token.
+     */
+    404: Problem;
+    /**
+     * `idempotency-key-in-use`: A request under this idempotency key is under way.
+     */
+    409: Problem;
+    /**
+     * `precondition-failed`: The resource is not in the expected version.
+     */
+    412: Problem;
+    /**
+     * `content-too-large`: The body is too large.
+     */
+    413: Problem;
+    /**
+     * `unsupported-media-type`: The media type of the body is not supported.
+     */
+    415: Problem;
+    /**
+     * `idempotency-key-reused`: The idempotency key belongs to another request.
+     */
+    422: Problem;
+    /**
+     * `too-many-requests`: The caller has done this too often.
+     */
+    429: Problem;
+    /**
+     * `internal-error`: The service failed.
+     */
+    500: Problem;
+    /**
+     * `busy`: The service has too much to do. `unavailable`: The service cannot reach what it needs.
+     */
+    503: Problem;
+};
+
+export type ResetTokenError = ResetTokenErrors[keyof ResetTokenErrors];
+
+export type ResetTokenResponses = {
+    /**
+     * The token as it is now.
+     */
+    200: Token;
+};
+
+export type ResetTokenResponse = ResetTokenResponses[keyof ResetTokenResponses];
