@@ -58,7 +58,13 @@ function oneMediaType(key: string, value: unknown): unknown {
   if (key !== 'content') return value
   const types = Object.entries(value as object)
   const chosen = types.find(([type]) => type === 'application/json') ?? types[0]
-  return Object.fromEntries(chosen ? [chosen] : [])
+  return Object.fromEntries(chosen ? [[chosen[0], asFile(chosen[1])]] : [])
+}
+
+/** What is of no type is a file, which generators know by the words of OpenAPI 3.0. */
+function asFile({ schema, ...content }: { schema: object }): object {
+  const isTyped = 'type' in schema || '$ref' in schema || 'anyOf' in schema
+  return { ...content, schema: isTyped ? schema : { ...schema, type: 'string', format: 'binary' } }
 }
 
 /** The codes of all problems that the document shows an example of. No generator has a word for them. */

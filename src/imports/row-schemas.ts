@@ -55,6 +55,19 @@ export const ImportRow = strict(
         secure_password_username: 'user05',
         problem: null,
       },
+      {
+        line: 3,
+        operation: 'ensure',
+        address: 'user06@example.jp',
+        status: 'failed',
+        clear_text_username: null,
+        secure_password_username: null,
+        problem: {
+          type: '/problems/password-hash-refused',
+          title: 'This password hash is not taken',
+          status: 422,
+        },
+      },
     ],
   },
 )

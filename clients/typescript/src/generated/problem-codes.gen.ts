@@ -46,6 +46,7 @@ export type ProblemCode =
   | 'not-acceptable'
   | 'not-found'
   | 'on-hold'
+  | 'password-hash-refused'
   | 'password-not-accepted'
   | 'password-required'
   | 'password-too-weak'

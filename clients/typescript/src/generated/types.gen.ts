@@ -4396,7 +4396,7 @@ export type CreateImportData = {
     /**
      * RFC 4180 in UTF-8, with a header row. An empty cell is an absent member, `forward_to` a list parted by spaces. The columns: `address`, `operation` (`create`, `ensure` (default), `lock`, `unlock`, `set`, `delete`, `restore`, `rename`), of `create` and `ensure` the members of a mailbox creation but for generated passwords (`display_name`, `external_id`, `login_from` and `login_until` stand for those of `account`) and `password_hash`, of `set` `locked`, `quota_bytes`, `display_name` and `external_id`, of `rename` `new_address`, `keep_old_as_alias` and `allow_role_name`.
      */
-    body: unknown;
+    body: Blob | File;
     headers?: {
         /**
          * A text of your choice, new for each thing to be done (a UUID is fine): 1 to 255 printable ASCII characters, as it is or as a quoted string. For 24 hours the same request under it is not done again but answered as the first time, with `idempotency-replayed: true`, and with `secret_omitted` in place of a generated password or token. Only answers below 400 are kept. See draft-ietf-httpapi-idempotency-key-header.
