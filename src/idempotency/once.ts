@@ -1,5 +1,6 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Db, Tx } from '../database.ts'
+import { againAfterDeadlock } from '../deadlock.ts'
 import { setETag, toETag } from '../etag.ts'
 import { ProblemError, problem } from '../problems.ts'
 import type { IdempotencyKey } from './key.ts'
@@ -32,8 +33,8 @@ export interface Writer<Row, Made = Row> {
 /** For operations that can be repeated as they are. */
 export function directly<Row>(db: Db): Writer<Row> {
   return {
-    statement: (write) => write(db),
-    transaction: (write) => db.transaction().execute(write),
+    statement: (write) => againAfterDeadlock(() => write(db)),
+    transaction: (write) => againAfterDeadlock(() => db.transaction().execute(write)),
   }
 }
 
@@ -100,17 +101,18 @@ function keeping<Row, Body extends object>(
   key: IdempotencyKey,
   toAnswer: (row: Row) => Answer<Body>,
 ): Writer<Row, Answer<Body> | KeptAnswer> {
+  const keep = async (tx: Tx, write: (tx: Tx) => Promise<Row | undefined>) => {
+    await (dryRun ? assertKeyFree : lockKey)(tx, key)
+    const first = await findAnswer(tx, key)
+    if (first) return first
+    const row = await write(tx)
+    if (row === undefined) return undefined
+    const answer = toAnswer(row)
+    if (!dryRun) await insertAnswer(tx, key, toKept(reply, answer))
+    return answer
+  }
   const transaction = (write: (tx: Tx) => Promise<Row | undefined>) =>
-    db.transaction().execute(async (tx) => {
-      await (dryRun ? assertKeyFree : lockKey)(tx, key)
-      const first = await findAnswer(tx, key)
-      if (first) return first
-      const row = await write(tx)
-      if (row === undefined) return undefined
-      const answer = toAnswer(row)
-      if (!dryRun) await insertAnswer(tx, key, toKept(reply, answer))
-      return answer
-    })
+    againAfterDeadlock(() => db.transaction().execute((tx) => keep(tx, write)))
   return { statement: transaction, transaction }
 }
 
