@@ -34,6 +34,16 @@ export async function allowLongStatements(tx: Tx): Promise<void> {
 }
 
 /**
+ * Of a domain that was filled a minute ago Postgres may know nothing, and then its checks of foreign keys read the whole
+ * table for each row: so do the plans for them that the connection keeps from when there were few rows, and 20,000 took
+ * minutes.
+ */
+export async function planForAnySize(tx: Tx): Promise<void> {
+  await sql`set local enable_seqscan = off`.execute(tx)
+  await sql`discard plans`.execute(tx)
+}
+
+/**
  * Every hot statement is a few probes of indexes, and the planner is told so: it knows only the domain that is usual, and
  * for one that is a thousand times as large reads and sorts all of it, or merges with a whole table, for one page. And
  * where aliases lead is estimated as endless: a compiler's half second is more than it takes to find out.

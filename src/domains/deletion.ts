@@ -1,6 +1,6 @@
 import { sql } from 'kysely'
 import { recordEvent } from '../audit/record.ts'
-import { allowLongStatements, type Tx } from '../database.ts'
+import { allowLongStatements, planForAnySize, type Tx } from '../database.ts'
 import { type Precondition, requireVersion } from '../etag.ts'
 import { endSessions, removeMailJobs } from '../jobs/queue.ts'
 import { deletionEvents, purgeEvents } from '../mailboxes/events.ts'
@@ -127,9 +127,7 @@ interface Counts {
 /** Removes the rows of the domain, so that its name and the names of its mailboxes are free at once. */
 async function purgeDomain(tx: Tx, domain: DomainRow, accountsGo: boolean): Promise<number> {
   const { name, version: _, updated_at: __, ...was } = domain
-  // Of a domain that was filled a minute ago Postgres may know nothing, and then its checks of foreign keys read the whole
-  // table for each row.
-  await sql`set local enable_seqscan = off`.execute(tx)
+  await planForAnySize(tx)
   // in a statement of its own: the next one then sees whether a deletion it waited for took an account along
   await tx.selectFrom('mailboxes').select('name').where('domain', '=', name).forUpdate().execute()
   await assertNoneHeld(tx, name)

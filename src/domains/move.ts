@@ -1,7 +1,7 @@
 import { sql } from 'kysely'
 import { lockAliasGraph } from '../aliases/graph.ts'
 import { insertEvents, recordEvent } from '../audit/record.ts'
-import { allowLongStatements, type Tx } from '../database.ts'
+import { allowLongStatements, planForAnySize, type Tx } from '../database.ts'
 import { type Precondition, requireVersion } from '../etag.ts'
 import { endSessions } from '../jobs/queue.ts'
 import { unknownDomain } from '../mailboxes/ground.ts'
@@ -76,16 +76,6 @@ function isDone({ alias_of }: DomainRow, { to, keepOld }: Move): boolean {
   if (alias_of === to && keepOld) return true
   const detail = 'The domain in the path is an alias of another and has no addresses to move.'
   throw problemAt('alias-domain', 'path/domain', detail)
-}
-
-/**
- * Of a domain that was filled a minute ago Postgres may know nothing, and then its checks of foreign keys read the whole
- * table for each row: so do the plans for them that the connection keeps from when there were few rows, and 20,000 took
- * minutes.
- */
-async function planForAnySize(tx: Tx): Promise<void> {
-  await sql`set local enable_seqscan = off`.execute(tx)
-  await sql`discard plans`.execute(tx)
 }
 
 /** The old domain has no addresses any more, so that it can be an alias itself; returns the number of the others. */
