@@ -42,6 +42,9 @@ function namesOld(list: RawBuilder<unknown>, { from }: Move): RawBuilder<unknown
     select from unnest(${list}) as t (address) where split_part(t.address, '@', 2) = ${from})`
 }
 
+/** Of what lies in the old domain only who may see both domains is told; its holders are not to learn of the other. */
+const told = (domain: RawBuilder<unknown>, { from }: Move) => sql`nullif(${domain}, ${from})`
+
 async function redirectAliases(tx: Tx, move: Move): Promise<void> {
   await sql`
     with a as (
@@ -55,7 +58,7 @@ async function redirectAliases(tx: Tx, move: Move): Promise<void> {
     ${insertEvents({
       action: 'alias.update',
       object: sql`a.name || '@' || a.domain`,
-      domain: sql`a.domain`,
+      domain: told(sql`a.domain`, move),
       before: sql`jsonb_build_object('targets', a.old_targets)`,
       after: sql`jsonb_build_object('targets', a.targets)`,
       from: sql`a`,
@@ -64,18 +67,22 @@ async function redirectAliases(tx: Tx, move: Move): Promise<void> {
 
 async function redirectForwarding(tx: Tx, move: Move): Promise<void> {
   await sql`
-    with m as (
+    with b as (
+      select b.name, b.forward_to from app.mailboxes as b
+      where b.forward_to <> '{}' and ${namesOld(sql`b.forward_to`, move)}
+      for update
+    ), m as (
       update app.mailboxes as m
       set forward_to = ${redirectedList(sql`m.forward_to`, move)},
         forwarded = ${redirectedList(sql`m.forwarded`, move)}, version = gen_random_uuid(), updated_at = now()
-      from app.mailboxes as b
-      where b.name = m.name and m.forward_to <> '{}' and ${namesOld(sql`m.forward_to`, move)}
+      from b
+      where b.name = m.name
       returning m.name, m.domain, b.forward_to as old_forward_to, m.forward_to
     )
     ${insertEvents({
       action: 'mailbox.update',
       object: sql`m.name || '@' || m.domain`,
-      domain: sql`m.domain`,
+      domain: told(sql`m.domain`, move),
       before: sql`jsonb_build_object('forward_to', m.old_forward_to)`,
       after: sql`jsonb_build_object('forward_to', m.forward_to)`,
       from: sql`m`,
@@ -95,7 +102,7 @@ async function redirectPostmasters(tx: Tx, move: Move): Promise<void> {
     ${insertEvents({
       action: 'domain.update',
       object: sql`d.name`,
-      domain: sql`d.name`,
+      domain: told(sql`d.name`, move),
       before: sql`jsonb_build_object('postmaster_address', d.old_address)`,
       after: sql`jsonb_build_object('postmaster_address', d.postmaster_address)`,
       from: sql`d`,

@@ -54,10 +54,10 @@ export async function moveDomain(tx: Tx, move: Move): Promise<Moved> {
   await assertStepsSound(tx, steps)
   if (active > 0) await endSessions(tx, `*@${from}`)
   const moved = { ...counts, aliases_dropped: dropped, alias_domains_moved: aliasDomains }
+  const addresses = moved.mailboxes_moved + moved.aliases_moved + dropped
+  if (!move.keepOld && addresses + aliasDomains === 0) return toMoved(move, domain.version)
   await recordMove(tx, move, moved)
-  const { mailboxes_moved: mailboxes, aliases_moved: aliases } = moved
-  // whoever comes next may have the old addresses
-  if (!move.keepOld) await draw(tx, 'deletes', Math.max(1, mailboxes + aliases))
+  if (!move.keepOld) await draw(tx, 'deletes', Math.max(1, addresses)) // whoever comes next may have the old ones
   const { row } = await getDomain(tx, from)
   return { ...toMoved(move, row.version), ...moved, to }
 }

@@ -58,8 +58,7 @@ function setAlike({ app: { db }, subject }: ImportContext, group: Setting[]): Pr
 /** As an ensuring PUT does with a mailbox that is there. */
 function setOne({ app: { db }, subject }: ImportContext, setting: Setting): Promise<Outcome> {
   return outcomeOf(async () => {
-    const write = (tx: Db) => writeMembers(tx, subject, setting as unknown as MailboxRequest, undefined)
-    const row = await countably(db, 'locks', write)
+    const row = await writeMembers(db, subject, setting as unknown as MailboxRequest, undefined)
     return row ? { status: 'updated' } : notFound()
   })
 }

@@ -87,11 +87,11 @@ export async function refusalOf(
   const { rows } = await sql<{ revoked: boolean; refused: boolean }>`
     select
       ${stored_token}::uuid is not null and not exists (
-        select from app.tokens as t where t.id = ${stored_token}::uuid and t.revoked_at is null
+        select from app.token_states as t where t.id = ${stored_token}::uuid and t.revoked_at is null
       ) as revoked,
       coalesce(s.tokens_not_before > ${created_at}::timestamptz, false) as refused
     from app.settings as s`.execute(db)
   const { revoked, refused } = rows[0]!
-  if (revoked) return 'The token that it was sent with is revoked.'
+  if (revoked) return 'The token that it was sent with, or one that this was made with, is revoked.'
   return refused ? 'Tokens of the time when it was sent are no longer accepted.' : undefined
 }

@@ -27,9 +27,16 @@ export interface ImportView extends Pick<Selectable<Database['imports']>, (typeo
 
 const seconds = sql<number | null>`extract(epoch from coalesce(finished_at, now()) - started_at)::float8`
 
-/** To a limited caller an import exists whose domains are all its own. */
+/**
+ * To a limited caller an import exists whose domains are all its own, if any. One of before a domain of that name was made
+ * is of whoever had the name then.
+ */
 function isVisible(visible: Subject['domains']): Expression<SqlBool> {
-  return visible === '*' ? sql<boolean>`true` : sql<boolean>`domains <@ ${visible}::text[]`
+  if (visible === '*') return sql<boolean>`true`
+  return sql<boolean>`cardinality(domains) > 0 and domains <@ ${visible}::text[] and not exists (
+    select from unnest(domains) as own (name) left join app.domains as d on d.name = own.name
+    where d.created_at is null or d.created_at > imports.created_at
+  )`
 }
 
 function visibleImports(db: Db, visible: Subject['domains']) {

@@ -55,8 +55,13 @@ export async function draw(db: Db | Tx, fuse: Fuse, count: number): Promise<void
       returning f.token
     )
     select (select count(allowed) from links) = (select count(*) from drawn) as fits`.execute(db)
-  if (!rows[0]?.fits) throw refuse(fuse, count)
+  const whole = (drawnBefore.get(db)?.get(fuse) ?? 0) + count
+  if (!rows[0]?.fits) throw refuse(fuse, whole)
+  drawnBefore.set(db, new Map(drawnBefore.get(db)).set(fuse, whole))
 }
+
+/** In the same transaction: what it drew in all is what it wanted. */
+const drawnBefore = new WeakMap<Db | Tx, Map<Fuse, number>>()
 
 /** Before work that would be in vain, such as hashing; `draw` alone decides. */
 export async function assertWhole(db: Db, fuse: Fuse): Promise<void> {

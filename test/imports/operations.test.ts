@@ -280,3 +280,48 @@ test('what it does counts against the limits of its token, and it ends where one
   assert.equal(outcome(await api.post(`/v1/tokens/${made.body.id}/reset`)), '200')
   assert.equal((await importFile(sender, some('delete', 20))).state, 'completed')
 })
+
+test('ends with the token that its own was made with', async () => {
+  const wish = { label: 'A job', scopes: ['imports:write', 'mailboxes:write', 'tokens:write'] }
+  const parent = await api.post('/v1/tokens', wish)
+  const child = await createClient(service.url, parent.body.token).post('/v1/tokens', wish)
+  const rows = Array.from({ length: 400 }, (_, i) => ({
+    address: `k${i}@example.jp`,
+    password: `secret words ${i} of theirs`,
+  }))
+  const { body } = await postImport(createClient(service.url, child.body.token), ndjson(rows))
+  await api.delete(`/v1/tokens/${parent.body.id}`)
+  const ended = await untilDone(api, body.id)
+  assert.deepEqual([ended.state, ended.problem.type], ['failed', '/problems/unauthenticated'])
+})
+
+test('what belongs to the person is set with a limited token too', async () => {
+  await importFile(api, ndjson([{ address: 'limited@example.jp', no_password: true }]))
+  const scopes = ['imports:write', 'mailboxes:write', 'accounts:write']
+  const made = await api.post('/v1/tokens', { label: 'A job', scopes, limits: { locks_per_day: 1 } })
+  const row = { operation: 'set', address: 'limited@example.jp', display_name: 'L', locked: true }
+  const { id } = await importFile(createClient(service.url, made.body.token), ndjson([row]))
+  assert.deepEqual(await statuses(id), ['updated'])
+})
+
+test('a limited caller sees no import of one without domains, nor of whoever had its domain before', async () => {
+  const all = ['imports:write', 'mailboxes:write'] as const
+  await api.post('/v1/domains', { name: 'again.jp' })
+  const holder = await service.as({ scopes: all, domains: ['again.jp'], subject: 'before' })
+  const { id } = await importFile(holder, ndjson([{ address: 'hanako@again.jp', no_password: true }]))
+  const nobody = await service.as({ scopes: all, domains: [], subject: 'nobody' })
+  const sent = await postImport(nobody, ndjson([{ address: 'secret@their.jp', no_password: true }]))
+  const none = await untilDone(api, sent.body.id)
+  assert.deepEqual(await statuses(none.id), ['unknown-domain'])
+  const seen = async () => {
+    const { body } = await holder.get('/v1/imports')
+    return body.items.map((one: { id: string }) => one.id)
+  }
+  assert.deepEqual(await seen(), [id])
+  assert.equal(outcome(await holder.get(`/v1/imports/${none.id}/rows`)), '404 import-not-found')
+  assert.equal(outcome(await holder.delete(`/v1/imports/${none.id}`)), '404 import-not-found')
+  await api.delete('/v1/domains/again.jp?mailboxes=delete&expect=1&accounts=delete&purge=true')
+  await api.post('/v1/domains', { name: 'again.jp' })
+  assert.deepEqual(await seen(), [])
+  assert.equal(outcome(await holder.get(`/v1/imports/${id}`)), '404 import-not-found')
+})

@@ -314,6 +314,7 @@ for (const [what, kind, send, ok] of [
     'deletes',
     async (c: Client, name: string) => {
       await root.post('/v1/domains', { name: `${name}.example` })
+      await root.post('/v1/mailboxes', { address: `d-${name}@${name}.example`, no_password: true })
       return c.post(`/v1/domains/${name}.example/move`, { to: domain, keep_old_as_alias: false })
     },
     200,
@@ -430,4 +431,24 @@ test('tokens without limits leave no row', async () => {
   const [address] = await newMailboxes(1)
   assert.equal(outcome(await client.delete(path(address!))), '204')
   assert.equal(await count('token_fuses', 'token = $1', id), 0)
+})
+
+test('a request that wants two is refused with what it wants in all', async () => {
+  const [address] = await newMailboxes(1)
+  const token = await limitedTo({ locks_per_day: 1 })
+  const login_until = '2020-01-01T00:00:00Z'
+  const both = await token.client.put(path(address!), { delivery: 'refuse', account: { login_until } })
+  assert.equal(outcome(both), '429 fuse-blown')
+  assert.deepEqual([await used(token, 'locks'), await blown(token)], [0, ['locks']])
+  assert.equal((await root.get(path(address!))).body.delivery, 'accept')
+})
+
+test('a move that has nothing left to move counts nothing', async () => {
+  const from = await newDomain()
+  await newMailboxes(2, from)
+  const token = await limitedTo({ deletes_per_day: 2 })
+  const move = () => token.client.post(`/v1/domains/${from}/move`, { to: domain, keep_old_as_alias: false })
+  for (let i = 0; i < 2; i++) assert.equal(outcome(await move()), '200')
+  assert.deepEqual([await used(token), await blown(token)], [2, []])
+  assert.equal(await count('audit_events', `object = $1 and action = 'domain.move'`, from), 2)
 })
