@@ -12,14 +12,17 @@ type Schemas = Record<string, object>
  * schemas that were added with addSchema.
  */
 export function buildValidator(sharedSchemas: unknown): FastifySchemaCompiler<object> {
-  const bodies = compiler(sharedSchemas as Schemas, { coerceTypes: false, useDefaults: false })
-  const parameters = compiler(sharedSchemas as Schemas, { coerceTypes: true, useDefaults: true })
+  // every mistake at once; what is checked here is small (bodyLimit)
+  const bodies = compiler(sharedSchemas as Schemas, { ...strictly, allErrors: true })
+  const parameters = compiler(sharedSchemas as Schemas, { ...leniently, allErrors: true })
   return ({ schema, httpPart }) => (httpPart === 'body' ? bodies : parameters).compile(schema) as never
 }
 
-function compiler(sharedSchemas: Schemas, leniency: { coerceTypes: boolean; useDefaults: boolean }) {
+const strictly = { coerceTypes: false, useDefaults: false }
+const leniently = { coerceTypes: true, useDefaults: true }
+
+function compiler(sharedSchemas: Schemas, leniency: typeof strictly & { allErrors: boolean }) {
   const ajv = new Ajv2020.default({
-    allErrors: true, // every mistake at once; bodies are small (bodyLimit)
     ...leniency,
     removeAdditional: false,
     allowUnionTypes: true,
@@ -34,9 +37,12 @@ function compiler(sharedSchemas: Schemas, leniency: { coerceTypes: boolean; useD
   return ajv
 }
 
-/** A check of what is sent as a body by itself, but comes in another way: undefined where nothing is wrong with it. */
+/**
+ * A check of what is sent as a body by itself, but comes in another way, a million times in one file: undefined where
+ * nothing is wrong with it, else the first mistake alone.
+ */
 export function compileBody(schema: object): (value: unknown) => ProblemPart[] | undefined {
-  const check = compiler({}, { coerceTypes: false, useDefaults: false }).compile(schema)
+  const check = compiler({}, { ...strictly, allErrors: false }).compile(schema)
   return (value) => (check(value) ? undefined : toProblemParts((check.errors ?? []) as never, 'body'))
 }
 

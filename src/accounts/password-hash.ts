@@ -58,7 +58,8 @@ export function parsePasswordHash(text: string, pointer = '/password_hash'): Ver
   const form = text.length <= maxOctets && forms.find((one) => isOf(one, named, hash))
   if (!form) throw problemAt('password-hash-refused', pointer, notTaken)
   const numbers = form.pattern.exec(hash)!.slice(1)
-  if (!numbers.every((number, i) => isWithin(number, form.bounds[i]!))) {
+  const isBounded = numbers.every((number, i) => isWithin(number, form.bounds[i]!))
+  if (!isBounded || (form.bounds === argon2Bounds && !hasEnoughMemory(numbers))) {
     throw problemAt('password-hash-refused', pointer, tooMuch)
   }
   const { scheme } = form
@@ -71,6 +72,11 @@ function isOf({ scheme, pattern }: Form, named: string | undefined, hash: string
   if (named === undefined) return scheme !== 'PBKDF2' && scheme !== 'SCRAM-SHA-256' && pattern.test(hash)
   if (named === 'CRYPT') return scheme.endsWith('-CRYPT') && pattern.test(hash)
   return named === scheme && pattern.test(hash)
+}
+
+/** 8 KiB for each lane (RFC 9106 §3.1); nobody can verify it otherwise. */
+function hasEnoughMemory([memory, , lanes]: string[]): boolean {
+  return Number(memory) >= 8 * Number(lanes)
 }
 
 function isWithin(number: string | undefined, [least, most]: [number, number]): boolean {

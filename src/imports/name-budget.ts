@@ -1,4 +1,5 @@
 import type { Db } from '../database.ts'
+import { freeNames } from '../rate-limits/name-taken.ts'
 import { countNamesTaken, readNamesTaken } from '../rate-limits/store.ts'
 import { type ImportRecord, payerOf } from './lease.ts'
 import type { Outcome } from './outcomes.ts'
@@ -32,4 +33,4 @@ export async function chargeNames(
   if (told.length > 0) await countNamesTaken(db, payerOf(record), told.length)
 }
 
-const tellsOfName: ReadonlySet<string> = new Set(['name-taken', 'password-required', 'password-too-weak'])
+const tellsOfName: ReadonlySet<string> = new Set(['name-taken', ...freeNames])

@@ -22,7 +22,7 @@ interface Receiving {
   keys: InstallationKeys
 }
 
-const batchRows = 1000
+const batchRows = 500 // of up to 64 KiB each
 
 /**
  * Puts the rows down as they come in, batch by batch, each by itself: the file may be large and its sender slow. Nobody
@@ -52,9 +52,9 @@ export async function receive(
   }
 }
 
+/** With its rows. One that was accepted stays, even where the answer to its commit was lost. */
 export async function discard(db: Db, id: string): Promise<void> {
-  await db.deleteFrom('import_rows').where('import', '=', id).execute()
-  await db.deleteFrom('imports').where('id', '=', id).execute()
+  await db.deleteFrom('imports').where('id', '=', id).where('state', '=', 'receiving').execute()
 }
 
 async function insertImport(

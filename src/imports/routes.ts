@@ -1,5 +1,5 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
-import type { FastifyRequest } from 'fastify'
+import type { FastifyReply, FastifyRequest } from 'fastify'
 import Type from 'typebox'
 import { isUtf8 } from '../bodies.ts'
 import type { Db } from '../database.ts'
@@ -8,7 +8,9 @@ import { type Answer, answerOnce } from '../idempotency/once.ts'
 import type { InstallationKeys } from '../keys.ts'
 import { linkNext, parseCursor, toPage } from '../pagination.ts'
 import { problem, problemAt } from '../problems.ts'
+import { ownerOf } from '../rate-limits/refusal.ts'
 import { answer, bodyProblemResponses, noContent, problemResponses } from '../responses.ts'
+import { createSlots } from '../slots.ts'
 import type { Format } from './read-file.ts'
 import { discard, receive } from './receive.ts'
 import { Import, ImportCreateQuery, ImportList, ImportListQuery, ImportParams } from './schemas.ts'
@@ -26,6 +28,9 @@ export interface ImportOptions {
   db: Db
   keys: InstallationKeys
 }
+
+/** Each takes a share of the processor, of the pool and of the disk for as long as it comes in. */
+const uploads = { ofAll: 8, ofCaller: 4, what: 'uploads' }
 
 const file = (description: string) => Type.Unsafe<unknown>({ description })
 
@@ -50,6 +55,17 @@ function toAccepted(row: ImportView): Answer<Import> {
 }
 
 export const imports: FastifyPluginAsyncTypebox<ImportOptions> = async (app, { db, keys }) => {
+  const enter = createSlots(uploads)
+  const receiveOne = async (request: FastifyRequest, reply: FastifyReply) => {
+    try {
+      const format = formatOf(request)
+      const leave = enter(ownerOf(request.subject))
+      return await receive({ db, keys }, request as never, format).finally(leave)
+    } catch (error) {
+      reply.header('connection', 'close') // what is still coming in is not read
+      throw error
+    }
+  }
   app.addContentTypeParser(['text/csv', 'application/x-ndjson'], (request, payload, done) => {
     if (isUtf8(request.headers['content-type'])) done(null, payload)
     else done(problem('unsupported-media-type', { detail: 'Send the file in UTF-8.' }))
@@ -75,7 +91,7 @@ export const imports: FastifyPluginAsyncTypebox<ImportOptions> = async (app, { d
       },
     },
     async (request, reply) => {
-      const received = await receive({ db, keys }, request as never, formatOf(request as FastifyRequest))
+      const received = await receiveOne(request as FastifyRequest, reply)
       try {
         rekey(request as FastifyRequest, keys, received.digest)
         const shown = await answerOnce({ db, request, reply } as never, toAccepted, async (writer) => {

@@ -11,7 +11,7 @@ import { sealFor } from '../accounts/sealed-password.ts'
 import { mayTouch, requireAllDomains, requireScope } from '../auth.ts'
 import type { Db } from '../database.ts'
 import type { Writer } from '../idempotency/once.ts'
-import { problem } from '../problems.ts'
+import { problem, problemAt } from '../problems.ts'
 import type { Subject } from '../subject.ts'
 import type { WorkQueue } from '../work-queue.ts'
 import type { Address } from './address.ts'
@@ -152,6 +152,9 @@ export function derivationFor(ground: Ground, wish: Wish) {
 
 function onAccount(request: MailboxRequest): Attempt {
   refusePassword(request.body, keepsPassword)
+  if (typeof request.password === 'object' && request.password.verifiers)
+    // the hash of a row of an import
+    throw problemAt('password-not-accepted', '/password_hash', keepsPassword)
   const mailbox = newMailbox(request, { linked: true, authentication: request.body.authentication })
   return { mailbox, limited: false, sealed: {} }
 }

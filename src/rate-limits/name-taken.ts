@@ -81,7 +81,7 @@ function isLimited({ subject }: FastifyRequest): boolean {
 }
 
 /** Refusals that come only where the name is free: a caller that names no password asks for nothing else. */
-const freeNames: ReadonlySet<string> = new Set<ProblemCode>([
+export const freeNames: ReadonlySet<string> = new Set<ProblemCode>([
   'password-required',
   'password-too-weak',
   'mailbox-limit-reached',

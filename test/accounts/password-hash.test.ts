@@ -29,7 +29,14 @@ const refused = [
     `{BLF-CRYPT.B64}${bcrypt('10')}`,
   ],
   ...[sha512('rounds=656001$'), sha512('rounds=999999999$'), sha512('rounds=999$'), sha512('rounds=x$')],
-  ...[argon2(65_537, 1, 1), argon2(4_194_304, 1, 1), argon2(64, 11, 1), argon2(64, 1, 5), argon2(7, 1, 1)],
+  ...[
+    argon2(65_537, 1, 1),
+    argon2(4_194_304, 1, 1),
+    argon2(64, 11, 1),
+    argon2(64, 1, 5),
+    argon2(7, 1, 1),
+    argon2(31, 1, 4),
+  ],
   ...[scram(1_000_001), scram(2_147_483_647), scram(4_095), `{PBKDF2}$1$salt$100001$${'0'.repeat(40)}`],
   ...[
     `${sha512('')}\n`,

@@ -325,3 +325,40 @@ test('a limited caller sees no import of one without domains, nor of whoever had
   assert.deepEqual(await seen(), [])
   assert.equal(outcome(await holder.get(`/v1/imports/${id}`)), '404 import-not-found')
 })
+
+test('a row of ten thousand mistakes is refused for one of them', async () => {
+  const members = Object.fromEntries(Array.from({ length: 5_000 }, (_, i) => [`x${i}`, 1]))
+  const { id } = await importFile(api, ndjson([{ address: 'wide@example.jp', ...members }]))
+  const [row] = await rowsOf(api, id)
+  assert.equal(row.problem.type, '/problems/invalid-request')
+  assert.equal(row.problem.errors.length, 1)
+})
+
+test('a full domain tells of free names as often as the budget allows', async () => {
+  await api.post('/v1/domains', { name: 'full.jp', mailbox_limit: 0 })
+  const scopes = ['imports:write', 'mailboxes:write'] as const
+  const caller = await service.as({ scopes, domains: ['full.jp'], subject: 'prober' })
+  const rows = Array.from({ length: 15 }, (_, i) => ({ address: `free${i}@full.jp`, no_password: true }))
+  const { id } = await importFile(caller, ndjson(rows))
+  assert.deepEqual(
+    new Set((await rowsOf(caller, id)).map(({ problem }) => problem.type)),
+    new Set(['/problems/mailbox-limit-reached']),
+  )
+  const { rows: counters } = await service.admin.query(
+    `select sum(count)::integer as n from app.rate_counters where subject = 'prober'`,
+  )
+  assert.equal(counters[0].n, 15)
+})
+
+test('a hash for an account that exists is refused where the server links by default', async () => {
+  await api.post('/v1/accounts', { name: 'boss', no_password: true })
+  await api.patch('/v1/server', { create_account_default: false })
+  const row = {
+    operation: 'create',
+    address: 'boss@example.jp',
+    password_hash: `$2y$10$${'a'.repeat(53)}`,
+  }
+  const { id } = await importFile(api, ndjson([row]))
+  await api.patch('/v1/server', { create_account_default: true })
+  assert.deepEqual(await statuses(id), ['password-not-accepted'])
+})
