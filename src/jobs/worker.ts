@@ -134,9 +134,10 @@ function importTask(work: ImportWork, signal: AbortSignal): (query: Query) => Pr
     }
     const seconds = await waitingTime(work.db)
     if (seconds === undefined) return
+    // where one was sent meanwhile, its job is there already and is not to wait
     await query(
       `select graphile_worker.add_job('run-imports', '{}'::json, job_key => 'run-imports', max_attempts => 1,
-        run_at => now() + make_interval(secs => $1))`,
+        job_key_mode => 'preserve_run_at', run_at => now() + make_interval(secs => $1))`,
       [seconds],
     )
   }
