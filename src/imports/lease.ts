@@ -43,7 +43,7 @@ export async function release(db: Db, id: string, worker: string, seconds = 0): 
 /** Seconds until one of them can be worked on; undefined where there is none. */
 export async function waitingTime(db: Db): Promise<number | undefined> {
   const { rows } = await sql<{ seconds: number }>`
-    select greatest(0, extract(epoch from coalesce(min(leased_until), now()) - now()))::float8 as seconds
+    select greatest(0, extract(epoch from min(coalesce(leased_until, now())) - now()))::float8 as seconds
     from app.imports where state in ('queued', 'running') or not cleared
     having count(*) > 0`.execute(db)
   return rows[0]?.seconds

@@ -268,7 +268,7 @@ const writes: [string, () => Promise<Reply>, Told[]][] = [
         'desk@moved.jp',
         { targets: ['mover@moved.jp'] },
         { targets: ['mover@elsewhere.jp'] },
-        'moved.jp',
+        null, // its holders are not to learn where
       ),
       event('mailbox.rename', 'mover@moved.jp', { address: 'mover@moved.jp' }, left, 'moved.jp'),
       event(
