@@ -5,7 +5,8 @@ import { sweepPasswordChecks } from '../accounts/password-check-store.ts'
 import type { Db } from '../database.ts'
 import { sweepAnswers } from '../idempotency/store.ts'
 import { waitingTime } from '../imports/lease.ts'
-import { type ImportWork, workOnImports } from '../imports/run.ts'
+import { workOnImports } from '../imports/run.ts'
+import type { ImportWork } from '../imports/settle.ts'
 import { sweepImports } from '../imports/store.ts'
 import { sweepCounters } from '../rate-limits/store.ts'
 import type { Logger as Log } from '../service.ts'
@@ -134,10 +135,11 @@ function importTask(work: ImportWork, signal: AbortSignal): (query: Query) => Pr
     }
     const seconds = await waitingTime(work.db)
     if (seconds === undefined) return
-    // where one was sent meanwhile, its job is there already and is not to wait
+    // one that is due is not kept waiting by a job for later, nor a job that was sent meanwhile by one that has to wait
     await query(
       `select graphile_worker.add_job('run-imports', '{}'::json, job_key => 'run-imports', max_attempts => 1,
-        job_key_mode => 'preserve_run_at', run_at => now() + make_interval(secs => $1))`,
+        job_key_mode => case when $1::float8 > 0 then 'preserve_run_at' else 'replace' end,
+        run_at => now() + make_interval(secs => $1::float8))`,
       [seconds],
     )
   }
