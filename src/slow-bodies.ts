@@ -15,10 +15,15 @@ export const slowBodyMs = 60 * 60_000
 
 /** Node has one limit for all requests; those that are not files get the shorter one here. */
 export const slowBodies = fp(async (app: FastifyInstance) => {
-  app.addHook('onRequest', async ({ raw, routeOptions }) => {
+  app.addHook('onRequest', async ({ raw, routeOptions }, reply) => {
     const { 'content-length': length = '0', 'transfer-encoding': chunked } = raw.headers
-    if (routeOptions.config?.slowBody || (chunked === undefined && length === '0')) return
-    const timer = setTimeout(() => raw.complete || raw.destroy(), bodyMs).unref()
-    raw.once('close', () => clearTimeout(timer))
+    if (chunked === undefined && length === '0') return
+    const limit = () => {
+      const timer = setTimeout(() => raw.complete || raw.destroy(), bodyMs).unref()
+      raw.once('close', () => clearTimeout(timer))
+    }
+    if (routeOptions.config?.slowBody)
+      reply.raw.once('finish', limit) // what is still sent then is for nobody
+    else limit()
   })
 })
