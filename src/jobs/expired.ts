@@ -1,6 +1,6 @@
 import { sql } from 'kysely'
 import type { Db } from '../database.ts'
-import { purgeMailbox } from '../mailboxes/store.ts'
+import { purgeMailbox } from '../mailboxes/deletion.ts'
 import { ProblemError } from '../problems.ts'
 
 const batch = 500

@@ -17,11 +17,12 @@ import {
   readMailboxRequest,
 } from './create.ts'
 import { MailboxCreate, placeOf } from './create-schemas.ts'
+import { deleteMailbox, purgeMailbox } from './deletion.ts'
 import { createFirstFree } from './first-free.ts'
 import { MailboxDeleteQuery, MailboxParams } from './parameters.ts'
 import { Mailbox, MailboxCreated, MailboxUpdate } from './schemas.ts'
 import { updateSentOn } from './sending-on.ts'
-import { deleteMailbox, getMailbox, parseMailboxKey, purgeMailbox } from './store.ts'
+import { getMailbox, parseMailboxKey } from './store.ts'
 import { updateMailbox } from './update.ts'
 import { assertMayLift, parseMailboxValues } from './values.ts'
 import { toMailbox } from './view.ts'
@@ -79,7 +80,7 @@ export const mailboxes: FastifyPluginAsyncTypebox<Provisioning> = async (app, pr
         body: ref(MailboxCreate),
         response: {
           201: answer(MailboxCreated, 'Created, and deliverable now.', 'etag', 'location'),
-          ...bodyProblemResponses('invalid-domain-name', ...creationProblems),
+          ...bodyProblemResponses('invalid-domain-name', 'fuse-blown', ...creationProblems),
         },
       },
     },

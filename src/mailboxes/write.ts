@@ -1,5 +1,7 @@
 import type { Sealed } from '../accounts/sealed-password.ts'
+import type { Db, Tx } from '../database.ts'
 import type { Writer } from '../idempotency/once.ts'
+import { draw, isLimited } from '../tokens/fuses.ts'
 import { insertMailbox, insertWithinLimit, type NewMailbox } from './insert.ts'
 import type { MailboxRow } from './view.ts'
 
@@ -21,10 +23,18 @@ export function writeMailbox<Made>(
   writer: Writer<CreatedMailbox, Made>,
   { mailbox, limited, sealed }: Attempt,
 ): Promise<Made | undefined> {
-  const show = (row: MailboxRow | undefined) => row && { ...row, ...sealed }
-  return limited
-    ? writer.transaction(async (tx) => show(await insertWithinLimit(tx, mailbox)))
-    : writer.statement(async (to) => show(await insertMailbox(to, mailbox)))
+  const write = async (to: Db) => {
+    const row = limited ? await insertWithinLimit(to as Tx, mailbox) : await insertMailbox(to, mailbox)
+    if (row && mayShut(mailbox)) await draw(to, 'locks', 1)
+    return row && { ...row, ...sealed }
+  }
+  const counts = mayShut(mailbox) && isLimited('locks')
+  return limited || counts ? writer.transaction(write) : writer.statement(write)
+}
+
+/** Whether an account that exists gets a time outside of which it cannot log in. */
+function mayShut({ account, person }: NewMailbox): boolean {
+  return 'linked' in account && Boolean(person.login_from ?? person.login_until)
 }
 
 /** The constraints that a create can lose a race by. */

@@ -452,3 +452,19 @@ test('a move that has nothing left to move counts nothing', async () => {
   assert.deepEqual([await used(token), await blown(token)], [2, []])
   assert.equal(await count('audit_events', `object = $1 and action = 'domain.move'`, from), 2)
 })
+
+test('an account that gets an end with its mailbox counts as a lock', async () => {
+  const names = [newName(), newName()]
+  for (const name of names) await root.post('/v1/accounts', { name, no_password: true })
+  const token = await limitedTo({ locks_per_day: 1 })
+  const login_until = '2020-01-01T00:00:00Z'
+  const link = (name: string) =>
+    token.client.post('/v1/mailboxes', {
+      address: `${name}@${domain}`,
+      create_account: false,
+      account: { login_until },
+    })
+  assert.equal(outcome(await link(names[0]!)), '201')
+  assert.equal(outcome(await link(names[1]!)), '429 fuse-blown')
+  assert.equal((await root.get(`/v1/accounts/${names[1]}`)).body.login_until, null)
+})

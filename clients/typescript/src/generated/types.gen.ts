@@ -2697,7 +2697,7 @@ export type CreateMailboxErrors = {
      */
     422: Problem;
     /**
-     * `too-many-requests`: The caller has done this too often.
+     * `too-many-requests`: The caller has done this too often. `fuse-blown`: The token has reached a limit of what it may do in a day.
      */
     429: Problem;
     /**
