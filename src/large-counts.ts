@@ -52,8 +52,11 @@ async function waitFor<Counts>(counting: Promise<Counts>, known: Counts | undefi
   const timeUp = sleep(known ? patienceMs.forNewer : patienceMs.forFirst, undefined, {
     signal: inTime.signal,
   })
-  counting.catch(() => {}) // nobody may be waiting any more
-  const counts = await Promise.race([counting, timeUp.catch(() => undefined)]).finally(() => inTime.abort())
+  const counted = counting.catch((error) => {
+    if (!known) throw error
+  })
+  counted.catch(() => {}) // nobody may be waiting any more
+  const counts = await Promise.race([counted, timeUp.catch(() => undefined)]).finally(() => inTime.abort())
   if (counts ?? known) return (counts ?? known) as Counts
   throw problem('busy', { detail: 'This is being counted for the first time.', retryAfterSeconds: 10 })
 }

@@ -14,4 +14,5 @@ export const accountColumns = {
   password_set_at: (account) => account.password_set_at,
   created_at: (account) => account.created_at,
   updated_at: (account) => account.updated_at,
+  password_scheme: (account) => account.password_scheme,
 } as const satisfies Columns<Account>

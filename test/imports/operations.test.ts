@@ -337,7 +337,7 @@ test('a row of ten thousand mistakes is refused for one of them', async () => {
 test('a full domain tells of free names as often as the budget allows', async () => {
   await api.post('/v1/domains', { name: 'full.jp', mailbox_limit: 0 })
   const scopes = ['imports:write', 'mailboxes:write'] as const
-  const caller = await service.as({ scopes, domains: ['full.jp'], subject: 'prober' })
+  const caller = await service.as({ scopes, domains: ['full.jp'], subject: 'filler' })
   const rows = Array.from({ length: 15 }, (_, i) => ({ address: `free${i}@full.jp`, no_password: true }))
   const { id } = await importFile(caller, ndjson(rows))
   assert.deepEqual(
@@ -345,7 +345,7 @@ test('a full domain tells of free names as often as the budget allows', async ()
     new Set(['/problems/mailbox-limit-reached']),
   )
   const { rows: counters } = await service.admin.query(
-    `select sum(count)::integer as n from app.rate_counters where subject = 'prober'`,
+    `select sum(count)::integer as n from app.rate_counters where subject = 'filler'`,
   )
   assert.equal(counters[0].n, 15)
 })
@@ -361,4 +361,41 @@ test('a hash for an account that exists is refused where the server links by def
   const { id } = await importFile(api, ndjson([row]))
   await api.patch('/v1/server', { create_account_default: true })
   assert.deepEqual(await statuses(id), ['password-not-accepted'])
+})
+
+test('a dry run knows the limit of a domain for rows with passwords too', async () => {
+  await api.post('/v1/domains', { name: 'tiny.jp', mailbox_limit: 2 })
+  const rows = Array.from({ length: 4 }, (_, i) => ({
+    address: `p${i}@tiny.jp`,
+    password: `words of person ${i}, many`,
+  }))
+  const { id } = await importFile(api, ndjson(rows), '?dry_run=true')
+  assert.deepEqual(await statuses(id), [
+    ...['created', 'created'],
+    ...['mailbox-limit-reached', 'mailbox-limit-reached'],
+  ])
+})
+
+test('a dry run gives up where too many rows are about one name', async () => {
+  const { rows } = await service.admin.query(
+    `insert into app.imports (state, dry_run, on_error, subject, issuer, payer_issuer, payer_id, scopes, domains,
+       request_id, rows, last_line, done_line, cleared)
+     select 'queued', true, 'continue', subject, issuer, payer_issuer, payer_id, scopes, domains, request_id, 202, 202, 201,
+       false
+     from app.imports where domains = '{*}' and stored_token is null limit 1 returning id`,
+  )
+  await service.admin.query(
+    `insert into app.import_rows (import, line, operation, address, content, names, status)
+     select $1, i, 'lock', 'c@other.jp', '{}', '{c}', case when i < 202 then 'updated' end
+     from generate_series(1, 202) as i`,
+    [rows[0].id],
+  )
+  await importFile(api, ndjson([{ address: 'wakes@example.jp', no_password: true }]))
+  await untilDone(api, rows[0].id)
+  const { body } = await api.get(`/v1/imports/${rows[0].id}/rows?status=failed`)
+  assert.deepEqual(
+    body.items.map((row: { line: number }) => row.line),
+    [202],
+  )
+  assert.match(body.items[0].problem.detail, /too many for a dry run/)
 })
