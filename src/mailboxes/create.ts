@@ -185,7 +185,7 @@ async function insertOrExplain<Made>(
 ): Promise<Made> {
   let { limited } = first
   for (let attempt = 0; attempt < attempts; attempt++) {
-    const created = await writeMailbox(writer, { ...first, limited }).catch(undefinedOnCollision)
+    const created = await writeMailbox({ subject, writer }, { ...first, limited }).catch(undefinedOnCollision)
     if (created) return created
     const ground = await lookUpGround(db, wish.address)
     assertCreatable(ground, wish, subject)

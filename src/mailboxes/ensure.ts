@@ -6,7 +6,7 @@ import { sameMembers } from '../merge-patch.ts'
 import { ProblemError, problem } from '../problems.ts'
 import type { Subject } from '../subject.ts'
 import { createMailbox, createsAccount, type MailboxRequest, type Provisioning } from './create.ts'
-import { withForwarded } from './sending-on.ts'
+import { holdTargets, withForwarded } from './sending-on.ts'
 import { findMailbox, lockMailbox, type MailboxTarget } from './store.ts'
 import { updateMailbox } from './update.ts'
 import type { MailboxRow } from './view.ts'
@@ -96,6 +96,7 @@ export function writeMembers(
   const target: MailboxTarget = { key: address, visible: subject.domains, precondition }
   return db.transaction().execute(async (tx) => {
     const account = { name: address.name, visible: subject.domains, changes: person, precondition: undefined }
+    await holdTargets(tx, values)
     const before = await lockMailbox(tx, target)
     if (!before) return undefined
     const judged = await withForwarded(tx, subject, values, before)

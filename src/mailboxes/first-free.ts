@@ -69,14 +69,14 @@ export async function createFirstFree<Made>(
 
 /** undefined where somebody else has got each of them meanwhile, or the domain is another than it was. */
 async function takeFirst<Made>(
-  { request, writer }: FirstFreeCreation<Made>,
+  { subject, request, writer }: FirstFreeCreation<Made>,
   { free, limited }: Field,
   account: { authentication: Authentication; verifiers: Verifier[] },
 ): Promise<Made | undefined> {
   for (const address of free) {
     const mailbox = newMailbox({ ...request, address }, account)
     const sealed = await sealFor(request.password, address.address)
-    const made = await writeMailbox(writer, { mailbox, limited, sealed }).catch(takenOnCollision)
+    const made = await writeMailbox({ subject, writer }, { mailbox, limited, sealed }).catch(takenOnCollision)
     if (made === taken) continue
     if (made) noteTakenNames(request.candidates.indexOf(address)) // the answer tells that those before it are somebody's
     return made

@@ -1,4 +1,5 @@
 import { isRoleName } from '../accounts/role-names.ts'
+import { lockAliasGraph } from '../aliases/graph.ts'
 import { assertTargetsExist } from '../aliases/targets.ts'
 import { requireScope } from '../auth.ts'
 import type { Db, Tx } from '../database.ts'
@@ -49,6 +50,14 @@ async function judge(db: Db, subject: Subject, all: string[], added: string[]): 
   return outside
 }
 
+/**
+ * What is added is written under the lock of the alias graph, under which renames and moves redirect whatever names an
+ * old address: it is not to be judged before one of them and written after it. Taken before any other lock.
+ */
+export async function holdTargets(tx: Tx, { forward_to }: MailboxValues): Promise<void> {
+  if (forward_to && forward_to.length > 0) await lockAliasGraph(tx)
+}
+
 /** The mailbox is held meanwhile, so that what is judged is what is there. */
 export async function updateSentOn(
   tx: Tx,
@@ -56,6 +65,7 @@ export async function updateSentOn(
   target: MailboxTarget,
   values: MailboxValues,
 ): Promise<MailboxRow> {
+  await holdTargets(tx, values)
   const before = await lockMailbox(tx, target)
   if (!before) throw problem('mailbox-not-found')
   // whoever gets mail for a role name can get a certificate for the domain

@@ -1,8 +1,10 @@
 import type { Sealed } from '../accounts/sealed-password.ts'
 import type { Db, Tx } from '../database.ts'
 import type { Writer } from '../idempotency/once.ts'
+import type { Subject } from '../subject.ts'
 import { draw, isLimited } from '../tokens/fuses.ts'
 import { insertMailbox, insertWithinLimit, type NewMailbox } from './insert.ts'
+import { holdTargets, withForwarded } from './sending-on.ts'
 import type { MailboxRow } from './view.ts'
 
 /** What a create shows besides the mailbox itself goes with its row. */
@@ -20,16 +22,24 @@ export interface Attempt {
  * there. Rejects where the name is taken: see `isCollision`.
  */
 export function writeMailbox<Made>(
-  writer: Writer<CreatedMailbox, Made>,
-  { mailbox, limited, sealed }: Attempt,
+  { subject, writer }: { subject: Subject; writer: Writer<CreatedMailbox, Made> },
+  { mailbox: judged, limited, sealed }: Attempt,
 ): Promise<Made | undefined> {
+  const sendsOn = (judged.values.forward_to ?? []).length > 0
   const write = async (to: Db) => {
+    const mailbox = sendsOn ? await judgedAgain(to as Tx, subject, judged) : judged
     const row = limited ? await insertWithinLimit(to as Tx, mailbox) : await insertMailbox(to, mailbox)
     if (row && mayShut(mailbox)) await draw(to, 'locks', 1)
     return row && { ...row, ...sealed }
   }
-  const counts = mayShut(mailbox) && isLimited('locks')
-  return limited || counts ? writer.transaction(write) : writer.statement(write)
+  const counts = mayShut(judged) && isLimited('locks')
+  return limited || counts || sendsOn ? writer.transaction(write) : writer.statement(write)
+}
+
+/** Hashing took a while since it was judged first. */
+async function judgedAgain(tx: Tx, subject: Subject, mailbox: NewMailbox): Promise<NewMailbox> {
+  await holdTargets(tx, mailbox.values)
+  return { ...mailbox, values: await withForwarded(tx, subject, mailbox.values) }
 }
 
 /** Whether an account that exists gets a time outside of which it cannot log in. */

@@ -144,3 +144,29 @@ test('aliases that are made in both domains at once are moved, collide, or come 
     assert.equal((await count('addresses', `name = 'desk' and domain = any($1)`, [from, to])) > 0, true)
   }
 })
+
+test('mail that is sent on to an address that moves is sent on to where it is, or refused', async () => {
+  for (let round = 0; round < 6; round++) {
+    const [from, to, far] = [await newDomain(), await newDomain(), await newDomain()]
+    const [target] = await newMailboxes(from, 1)
+    const [patched] = await newMailboxes(far, 1)
+    const forward_to = [target!]
+    const created = race(4, (client) =>
+      client.post('/v1/mailboxes', {
+        address: `${newName()}@${far}`,
+        password: 'correct horse battery',
+        forward_to,
+      }),
+    )
+    const changed = here.patch(`/v1/mailboxes/${patched}`, { forward_to })
+    const moved = move(there, from, to, { keep_old_as_alias: false })
+    assertOutcomes(await created, '201', '422 unknown-target')
+    assertOutcomes([await changed], '200', '422 unknown-target')
+    assert.equal(outcome(await moved), '200')
+    assert.equal(
+      await count('mailboxes', '$1 = any (forward_to)', target!),
+      0,
+      'nothing sends to the old one',
+    )
+  }
+})
