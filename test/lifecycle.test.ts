@@ -3,12 +3,12 @@ import { execFile, spawn } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { type TestContext, test } from 'node:test'
+import { test } from 'node:test'
 import { promisify } from 'node:util'
-import { type EmbeddedPostgres, startEmbeddedPostgres } from '../src/embedded.ts'
 import { loadOrCreateKeys } from '../src/keys.ts'
 import { scopes } from '../src/scopes.ts'
 import { createClient, outcome } from './support/client.ts'
+import { startExternalPostgres } from './support/external-postgres.ts'
 import {
   freePort,
   type ServiceProcess,
@@ -182,26 +182,6 @@ test('loses nothing it acknowledged when its Postgres is killed, and recovers by
   )
   await assertNothingLost(client, answers)
 })
-
-/** A Postgres beside the service, as an operator has it, and the URLs of its owner and of the service. */
-async function startExternalPostgres(t: TestContext) {
-  let postgres: EmbeddedPostgres | undefined
-  t.after(() => postgres?.stop()) // before the folder goes, which is registered later
-  const dataDir = await temporaryFolder(t)
-  const start = () => startEmbeddedPostgres({ dataDir, log: () => {}, settings: { fsync: 'off' } })
-  postgres = await start()
-  const service = new URL(postgres.url)
-  service.username = 'provisioning'
-  service.password = 'only for this test'
-  return {
-    ownerUrl: postgres.url,
-    serviceUrl: String(service),
-    stop: () => postgres?.stop(),
-    start: async () => {
-      postgres = await start()
-    },
-  }
-}
 
 test('answers 503 while an external Postgres is away, and recovers by itself', async (t) => {
   const postgres = await startExternalPostgres(t)

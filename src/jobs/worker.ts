@@ -1,5 +1,6 @@
+import { EventEmitter } from 'node:events'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { Logger, type Runner, run } from 'graphile-worker'
+import { Logger, type Runner, run, type WorkerEvents } from 'graphile-worker'
 import pg from 'pg'
 import { sweepPasswordChecks } from '../accounts/password-check-store.ts'
 import type { Db } from '../database.ts'
@@ -39,19 +40,13 @@ export interface WorkerOptions {
 export function startWorker(options: WorkerOptions): Worker {
   const stopping = new AbortController()
   const pool = openPool(options.databaseUrl)
-  let runner: Runner | undefined
+  const former = new Set<string>()
 
   const loop = (async () => {
     while (!stopping.signal.aborted) {
-      try {
-        runner = await start(pool, options, stopping.signal)
-        // what was in hand when a service was killed
-        await runner.addJob('run-imports', {}, { jobKey: 'run-imports', maxAttempts: 1 })
-        if (stopping.signal.aborted) await runner.stop()
-        await runner.promise
-      } catch (error) {
-        options.log.warn({ reason: (error as Error).message }, 'the job worker is started again')
-      }
+      await work(pool, former, options, stopping.signal).catch((error: Error) => {
+        options.log.warn({ reason: error.message }, 'the job worker is started again')
+      })
       await sleep(againMs, undefined, { signal: stopping.signal }).catch(() => {})
     }
   })()
@@ -59,10 +54,41 @@ export function startWorker(options: WorkerOptions): Worker {
   return {
     async stop() {
       stopping.abort()
-      await runner?.stop().catch(() => {}) // it may have stopped by itself
       await loop
       await pool.end()
     },
+  }
+}
+
+/**
+ * Until it is told to stop, or cannot go on: when it has done a job and Postgres is not there to be told, the job stays
+ * locked by this worker, which `former` then names to the next one.
+ */
+async function work(
+  pool: pg.Pool,
+  former: Set<string>,
+  options: WorkerOptions,
+  signal: AbortSignal,
+): Promise<void> {
+  const events: WorkerEvents = new EventEmitter()
+  let id = ''
+  events.on('pool:create', ({ workerPool }) => {
+    id = workerPool.id
+  })
+  const runner = await start(pool, options, signal, events)
+  const stop = () => runner.stop().catch(() => {}) // it may have stopped by itself
+  signal.addEventListener('abort', stop)
+  try {
+    await pool.query('select graphile_worker.force_unlock_workers($1)', [[...former]])
+    former.clear()
+    // what was in hand when a service was killed
+    await runner.addJob('run-imports', {}, { jobKey: 'run-imports', maxAttempts: 1 })
+    if (!signal.aborted) await runner.promise
+  } finally {
+    signal.removeEventListener('abort', stop)
+    await stop()
+    await runner.promise
+    former.add(id)
   }
 }
 
@@ -93,12 +119,21 @@ function start(
   pgPool: pg.Pool,
   { db, doveadm, log, imports }: WorkerOptions,
   signal: AbortSignal,
+  events: WorkerEvents,
 ): Promise<Runner> {
   const runImports = imports && importTask({ ...imports, db, log }, signal)
   return run({
     pgPool,
-    concurrency,
-    pollInterval: pollMs,
+    events,
+    preset: {
+      worker: {
+        concurrentJobs: concurrency,
+        pollInterval: pollMs,
+        // the failure to write what became of a job ends the worker; without this, as a rejection nobody hears, the process
+        completeJobBatchDelay: 0,
+        failJobBatchDelay: 0,
+      },
+    },
     noHandleSignals: true,
     crontab,
     logger: new Logger(
