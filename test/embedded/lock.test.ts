@@ -45,8 +45,10 @@ describe('a service that did not stop Postgres', () => {
     // Computes without ever waiting, so that it does not notice that the postmaster is gone.
     const busy = query(url, 'SELECT count(*) FROM generate_series(1, 20000000)').catch(() => 'lost')
     await sleep(300)
+    const gone = once(child, 'exit') // until then it holds the lock
     child.kill('SIGKILL')
     process.kill(postmasterOf(dataDir), 'SIGKILL')
+    await gone
     const again = await start(dataDir)
     assert.deepEqual(await query(again.url, 'SELECT FROM t'), [])
     assert.match(readFileSync(join(dataDir, 'postgres.log'), 'utf8'), /pre-existing shared memory block/)
