@@ -7,6 +7,7 @@ COPY package.json package-lock.json .npmrc ./
 RUN npm ci --omit=dev --omit=optional --ignore-scripts && npm cache clean --force \
   && mkdir /data && chown node:node /data
 COPY src src
+COPY clients/typescript/src clients/typescript/src
 COPY migrations migrations
 COPY LICENSE README.md ./
 USER node

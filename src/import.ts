@@ -3,11 +3,12 @@ import { stat } from 'node:fs/promises'
 import { Readable } from 'node:stream'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { parseArgs } from 'node:util'
+import { commandLine } from './cli/command-line.ts'
 import type { Import } from './imports/schemas.ts'
 
 const usage = `Sends a file of rows to the service, shows how far it is, and what became of the rows.
 
-  npm run -s import -- FILE [--dry-run] [--on-error stop]
+  ${commandLine('import')} FILE [--dry-run] [--on-error stop]
 
   FILE         Its name ends in .csv (with a header row) or in .ndjson.
   --dry-run    Only try.
@@ -79,19 +80,19 @@ async function printRefused({ id }: Import): Promise<void> {
   for await (const chunk of body!) process.stdout.write(chunk)
 }
 
-async function main(): Promise<void> {
+async function importFile(args: string[]): Promise<void> {
   const options = {
     'dry-run': { type: 'boolean' },
     'on-error': { type: 'string' },
     help: { type: 'boolean' },
   } as const
-  const { values, positionals } = parseArgs({ options, allowPositionals: true })
+  const { values, positionals } = parseArgs({ args, options, allowPositionals: true })
   const [file] = positionals
   if (values.help || file === undefined) {
     console.log(usage)
     return
   }
-  if (!token) throw new Error('MAILWRIGHT_TOKEN is not set: npm run -s token prints one.')
+  if (!token) throw new Error(`MAILWRIGHT_TOKEN is not set: ${commandLine('token')} prints one.`)
   const query = new URLSearchParams({
     dry_run: String(values['dry-run'] ?? false),
     on_error: values['on-error'] ?? 'continue',
@@ -107,7 +108,12 @@ async function main(): Promise<void> {
   if (ended.counts.failed > 0 || ended.state !== 'completed') process.exitCode = 1
 }
 
-await main().catch((error: Error) => {
-  console.error(error.message)
-  process.exitCode = 1
-})
+/** The command; sets the exit code. */
+export async function importCommand(args: string[]): Promise<void> {
+  await importFile(args).catch((error: Error) => {
+    console.error(error.message)
+    process.exitCode = 1
+  })
+}
+
+if (import.meta.main) await importCommand(process.argv.slice(2))

@@ -1,5 +1,6 @@
 import { existsSync } from 'node:fs'
 import { parseArgs } from 'node:util'
+import { commandLine } from './cli/command-line.ts'
 import { readConfig } from './config.ts'
 import { type DomainName, parseDomainName } from './domains/name.ts'
 import { type Grant, loadOrCreateKeys } from './keys.ts'
@@ -8,8 +9,8 @@ import { isScope, type Scope, scopeDescriptions, scopes } from './scopes.ts'
 
 const usage = `Prints a bearer token of this installation. It works while the service runs and while it does not.
 
-  npm run -s token -- [--scope "<scope> …"] [--domain <domain>] [--expires <time>] [--subject <name>]
-                       [--password-delivery sealed]
+  ${commandLine('token')} [--scope "<scope> …"] [--domain <domain>] [--expires <time>] [--subject <name>]
+      [--password-delivery sealed]
 
   --scope    What the token allows; several in one option or in several. Default: everything.
   --domain   A domain it is limited to; give it again for more. Default: all domains.
@@ -99,7 +100,7 @@ function quoted(words: string[]): string {
   return words.map((word) => JSON.stringify(word)).join(', ')
 }
 
-async function run(args: string[]): Promise<void> {
+async function printToken(args: string[]): Promise<void> {
   const grant = readGrant(args)
   if (grant === 'help') return void process.stdout.write(usage)
   const { tokenKeyFile } = readConfig(process.env)
@@ -110,8 +111,13 @@ async function run(args: string[]): Promise<void> {
   process.stdout.write(`${await keys.sign(grant)}\n`)
 }
 
-run(process.argv.slice(2)).catch((error: Error) => {
-  const mistake = error instanceof UsageError
-  process.stderr.write(mistake ? `${error.message}\n\n${usage}` : `${error.message}\n`)
-  process.exitCode = mistake ? 2 : 1
-})
+/** The command; sets the exit code. */
+export async function token(args: string[]): Promise<void> {
+  await printToken(args).catch((error: Error) => {
+    const mistake = error instanceof UsageError
+    process.stderr.write(mistake ? `${error.message}\n\n${usage}` : `${error.message}\n`)
+    process.exitCode = mistake ? 2 : 1
+  })
+}
+
+if (import.meta.main) await token(process.argv.slice(2))

@@ -2,14 +2,17 @@ import { open, readFile, stat } from 'node:fs/promises'
 import { text } from 'node:stream/consumers'
 import { parseArgs } from 'node:util'
 import { calculateJwkThumbprint, compactDecrypt, exportJWK, generateKeyPair, importJWK, type JWK } from 'jose'
+import { commandLine } from './cli/command-line.ts'
 
 const usage = `Opens the sealed passwords that the service has made: needs no service and no database.
 
-  npm run -s unseal -- KEYFILE        Reads answers of the service, or what is in their sealed_password, from standard
-                                      input, in whatever number, and prints a line of JSON for each: address, password
-                                      and the time it was sealed at. KEYFILE holds the private key as a JWK.
-  npm run -s unseal -- --new KEYFILE  Makes a pair: KEYFILE gets the private key, for you alone, and the public one,
-                                      which is for seal_password_to, is printed.
+  ${commandLine('unseal')} KEYFILE
+        Reads answers of the service, or what is in their sealed_password, from standard input, in whatever number, and
+        prints a line of JSON for each: address, password and the time it was sealed at. KEYFILE holds the private key as
+        a JWK.
+  ${commandLine('unseal')} --new KEYFILE
+        Makes a pair: KEYFILE gets the private key, for you alone, and the public one, which is for seal_password_to, is
+        printed.
 `
 
 /** A mistake of whoever typed the command. */
@@ -91,7 +94,7 @@ function parseJson(json: string): unknown {
   }
 }
 
-async function run(args: string[]): Promise<void> {
+async function obey(args: string[]): Promise<void> {
   const { new: target, help, files } = readArguments(args)
   const [file] = files
   if (help) process.stdout.write(usage)
@@ -100,10 +103,15 @@ async function run(args: string[]): Promise<void> {
   else throw new UsageError('Name one key file.')
 }
 
-run(process.argv.slice(2)).catch((error: NodeJS.ErrnoException) => {
-  const mistake = error instanceof UsageError
-  const message =
-    error.code === 'EEXIST' ? `${error.path} is there already; take another name.` : error.message
-  process.stderr.write(mistake ? `${message}\n\n${usage}` : `${message}\n`)
-  process.exitCode = mistake ? 2 : 1
-})
+/** The command; sets the exit code. */
+export async function unsealCommand(args: string[]): Promise<void> {
+  await obey(args).catch((error: NodeJS.ErrnoException) => {
+    const mistake = error instanceof UsageError
+    const message =
+      error.code === 'EEXIST' ? `${error.path} is there already; take another name.` : error.message
+    process.stderr.write(mistake ? `${message}\n\n${usage}` : `${message}\n`)
+    process.exitCode = mistake ? 2 : 1
+  })
+}
+
+if (import.meta.main) await unsealCommand(process.argv.slice(2))

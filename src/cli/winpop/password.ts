@@ -1,0 +1,50 @@
+import { createInterface } from 'node:readline/promises'
+import { Writable } from 'node:stream'
+import { UsageError } from './arguments.ts'
+
+/** Where a command reads and writes. */
+export interface Streams {
+  stdin: NodeJS.ReadableStream & { isTTY?: boolean }
+  stdout: NodeJS.WritableStream
+  stderr: NodeJS.WritableStream
+}
+
+/** What was given, unless it is missing or `-`: then asked for twice on a terminal, else the first line of the input. */
+export async function readPassword(given: string | true | undefined, streams: Streams): Promise<string> {
+  if (typeof given === 'string' && given !== '-') return given
+  return streams.stdin.isTTY ? askTwice(streams) : firstLine(streams.stdin)
+}
+
+async function firstLine(stdin: NodeJS.ReadableStream): Promise<string> {
+  const lines = createInterface({ input: stdin, crlfDelay: Number.POSITIVE_INFINITY })
+  try {
+    for await (const line of lines) if (line !== '') return line
+  } finally {
+    lines.close()
+  }
+  throw new UsageError(
+    'There is no password: neither in the command nor in what was read from standard input.',
+  )
+}
+
+async function askTwice({ stdin, stderr }: Streams): Promise<string> {
+  const silent = new Writable({ write: (_chunk, _encoding, done) => done() }) // what is typed is not shown
+  const terminal = createInterface({ input: stdin, output: silent, terminal: true })
+  const cancelled = new AbortController()
+  terminal.on('SIGINT', () => cancelled.abort())
+  const ask = async (prompt: string) => {
+    stderr.write(prompt)
+    const answer = await terminal.question('', { signal: cancelled.signal })
+    stderr.write('\n')
+    return answer
+  }
+  try {
+    const password = await ask('Password: ')
+    if (password !== (await ask('The same again: '))) throw new UsageError('The two are not the same.')
+    return password
+  } catch (error) {
+    throw cancelled.signal.aborted ? new UsageError('Given up; nothing was done.') : error
+  } finally {
+    terminal.close()
+  }
+}
