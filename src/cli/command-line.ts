@@ -1,5 +1,6 @@
-/** How whoever reads the help runs this command: `npm run` in a checkout, else what the package installs. */
+const isCheckout = import.meta.url.endsWith('.ts') // what the package installs is built
+
+/** How whoever reads the help runs this command. */
 export function commandLine(name: string): string {
-  const inCheckout = process.env.npm_lifecycle_event === name
-  return inCheckout ? `npm run -s ${name} --` : `mailwright ${name}`
+  return isCheckout ? `npm run -s ${name} --` : `mailwright ${name}`
 }

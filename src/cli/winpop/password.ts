@@ -30,20 +30,18 @@ async function firstLine(stdin: NodeJS.ReadableStream): Promise<string> {
 async function askTwice({ stdin, stderr }: Streams): Promise<string> {
   const silent = new Writable({ write: (_chunk, _encoding, done) => done() }) // what is typed is not shown
   const terminal = createInterface({ input: stdin, output: silent, terminal: true })
-  const cancelled = new AbortController()
-  terminal.on('SIGINT', () => cancelled.abort())
+  const lines = terminal[Symbol.asyncIterator]() // Ctrl-C and Ctrl-D end them
   const ask = async (prompt: string) => {
     stderr.write(prompt)
-    const answer = await terminal.question('', { signal: cancelled.signal })
+    const { value, done } = await lines.next()
     stderr.write('\n')
-    return answer
+    if (done) throw new UsageError('Given up; nothing was done.')
+    return value
   }
   try {
     const password = await ask('Password: ')
     if (password !== (await ask('The same again: '))) throw new UsageError('The two are not the same.')
     return password
-  } catch (error) {
-    throw cancelled.signal.aborted ? new UsageError('Given up; nothing was done.') : error
   } finally {
     terminal.close()
   }

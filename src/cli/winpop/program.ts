@@ -49,8 +49,9 @@ function describe(error: Error): string {
       ? `No answer from the service: ${cause.message || (cause as NodeJS.ErrnoException).code}`
       : error.message
   }
-  const { errors = [] } = error.problem
-  const places = errors.map(({ pointer, detail }) => `  ${pointer}: ${detail}`)
+  const { errors = [], detail: whole } = error.problem
+  const others = errors.filter(({ detail }) => detail !== whole)
+  const places = others.map(({ pointer, detail }) => `  ${pointer}: ${detail}`)
   return [error.message, ...places].join('\n')
 }
 
