@@ -23,6 +23,7 @@ export async function servePage(t: TestContext, text: string) {
       MAILWRIGHT_URL: service.url,
       MAILWRIGHT_DATA_DIR: dataDir,
       TOKEN: await service.token(),
+      TMPDIR: dataDir,
       KEYS: dataDir,
       ...(withMail && mailEnvironment(await startMailServers(service))),
     },
