@@ -11,17 +11,25 @@ import { type Service, startService } from './service.ts'
 type Environment = Record<string, string>
 
 /** A service with an empty database and its job worker, for the commands of one page; what they find it by. */
-export async function servePage(text: string): Promise<Environment> {
+export async function servePage(text: string) {
   const provider = text.includes('$AUTH_ISSUER') ? await startProvider() : undefined
-  const { env } = await startWithKeys(provider)
-  return { ...env, ...provider?.env }
+  const { env, service } = await startWithKeys(provider)
+  return {
+    env: { ...env, ...provider?.env } as Environment,
+    ownerUrl: new URL(String(service.admin.options.connectionString)),
+  }
 }
 
 /** One service and one set of mail servers for the pages that need these; `empty` is called before each. */
 export async function serveMailPages() {
   const { service, env, dataDir } = await startWithKeys()
   const servers = await startMailServers(service, dataDir)
-  return { env: { ...env, ...(await mailEnvironment(servers)) }, empty: () => purgeAll(service) }
+  return {
+    service,
+    servers,
+    env: { ...env, ...(await mailEnvironment(servers)) },
+    empty: () => purgeAll(service),
+  }
 }
 
 async function startWithKeys(provider?: { issuer: string; audience: string }) {
