@@ -77,6 +77,14 @@ describe('does what it says:', { concurrency: 2 }, () => {
 })
 
 describe('does what it says, with mail servers:', { skip: cannotServeMail }, () => {
+  for (const { name, text } of forMail) {
+    test(name, async () => {
+      await served?.empty()
+      await follow(text, served?.env ?? {})
+    })
+  }
+
+  // the last, because Dovecot loads its configuration anew for it
   test('the mechanisms of mail-programs.md are those that the servers offer', async () => {
     await served?.empty()
     const text = await readPage('docs/mail-programs.md')
@@ -98,11 +106,4 @@ describe('does what it says, with mail servers:', { skip: cannotServeMail }, () 
       assert.equal(user, used.length > 0 ? name : '')
     }
   })
-
-  for (const { name, text } of forMail) {
-    test(name, async () => {
-      await served?.empty()
-      await follow(text, served?.env ?? {})
-    })
-  }
 })

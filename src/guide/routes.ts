@@ -1,5 +1,5 @@
 import { readdir, readFile } from 'node:fs/promises'
-import type { FastifyInstance } from 'fastify'
+import type { FastifyInstance, FastifyReply } from 'fastify'
 import { htmlPage } from '../page.ts'
 import { problem } from '../problems.ts'
 
@@ -17,20 +17,24 @@ export async function guide(app: FastifyInstance): Promise<void> {
   const pages = new Set(names.filter((name) => name.endsWith('.md')))
   const options = { schema: { hide: true } }
 
+  if (!pages.has('README.md')) return
+
   app.get('/guide', options, (_request, reply) => reply.redirect('/guide/'))
 
-  app.get<{ Params: { '*': string } }>('/guide/*', options, async (request, reply) => {
-    const file = `${request.params['*'] || 'README'}.md`
+  app.get('/guide/', options, (_request, reply) => send(reply, 'README.md'))
+
+  app.get<{ Params: { page: string } }>('/guide/:page', options, (request, reply) => {
+    const file = `${request.params.page}.md`
     if (!pages.has(file)) throw problem('not-found')
-    const { renderMarkdown } = await import('./render.ts')
-    const text = await readFile(new URL(file, folder), 'utf8')
-    const title = /^# (.*)$/m.exec(text)?.[1] ?? file
-    const { html, policy } = htmlPage({
-      title: `${title} · Mailwright`,
-      body: links + renderMarkdown(text),
-      css,
-    })
-    reply.type('text/html; charset=utf-8').header('content-security-policy', policy)
-    return html
+    return send(reply, file)
   })
+}
+
+async function send(reply: FastifyReply, file: string): Promise<string> {
+  const { renderMarkdown } = await import('./render.ts')
+  const text = await readFile(new URL(file, folder), 'utf8')
+  const title = `${/^# (.*)$/m.exec(text)?.[1] ?? file} · Mailwright`
+  const { html, policy } = htmlPage({ title, body: links + renderMarkdown(text), css })
+  reply.type('text/html; charset=utf-8').header('content-security-policy', policy)
+  return html
 }

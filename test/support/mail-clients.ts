@@ -137,7 +137,7 @@ export async function readMechanisms(servers: MailServers, protocol: 'pop3' | 'i
   }
   const list = await curlCapability(servers, protocol)
   if (protocol === 'pop3') return /^SASL (.*)$/m.exec(list)?.[1]?.trim().split(' ').sort() ?? []
-  return [...new Set([...list.matchAll(/\bAUTH=(\S+)/g)].map(([, name = '']) => name))].sort()
+  return [...new Set([...list.matchAll(/\bAUTH=([\w-]+)/g)].map(([, name = '']) => name))].sort()
 }
 
 /** What submission offers inside TLS. */

@@ -5,7 +5,6 @@ import { after } from 'node:test'
 import { createIssuer } from '../../src/issuer.ts'
 import { loadOrCreateKeys } from '../../src/keys.ts'
 import { type MailServers, startMailServers } from './mail-servers.ts'
-import { startOidcProvider } from './oidc-provider.ts'
 import { type Service, startService } from './service.ts'
 
 type Environment = Record<string, string>
@@ -49,6 +48,7 @@ async function startWithKeys(provider?: { issuer: string; audience: string }) {
 }
 
 async function startProvider() {
+  const { startOidcProvider } = await import('./oidc-provider.ts') // which prints warnings
   const provider = await startOidcProvider()
   after(provider.stop)
   const [issuer, audience] = [provider.issuer, 'https://mail.example/']
