@@ -12,7 +12,8 @@ type Environment = Record<string, string>
 /** A service with an empty database and its job worker, for the commands of one page; what they find it by. */
 export async function servePage(text: string) {
   const provider = text.includes('$AUTH_ISSUER') ? await startProvider() : undefined
-  const { env, service } = await startWithKeys(provider)
+  const { env, service, dataDir } = await startWithKeys(provider)
+  after(() => rm(dataDir, { recursive: true, force: true, maxRetries: 5 }))
   return {
     env: { ...env, ...provider?.env } as Environment,
     ownerUrl: new URL(String(service.admin.options.connectionString)),
@@ -22,7 +23,7 @@ export async function servePage(text: string) {
 /** One service and one set of mail servers for the pages that need these; `empty` is called before each. */
 export async function serveMailPages() {
   const { service, env, dataDir } = await startWithKeys()
-  const servers = await startMailServers(service, dataDir)
+  const servers = await startMailServers(service, dataDir) // which removes the folder at the end
   return {
     service,
     servers,
@@ -36,7 +37,6 @@ async function startWithKeys(provider?: { issuer: string; audience: string }) {
   const keys = await loadOrCreateKeys(join(dataDir, 'token-key.json'))
   const jobs = { dataDir, doveadmUrl: undefined, doveadmKeyFile: undefined }
   const service = await startService({ keys, jobs, ...(provider && { issuer: createIssuer(provider) }) })
-  after(() => rm(dataDir, { recursive: true, force: true }))
   const env = {
     MAILWRIGHT_URL: service.url,
     MAILWRIGHT_DATA_DIR: dataDir,
