@@ -1,4 +1,4 @@
-import { Kysely, PostgresDialect, sql, type Transaction } from 'kysely'
+import { type CompiledQuery, Kysely, PostgresDialect, sql, type Transaction } from 'kysely'
 import pg from 'pg'
 import { withTrials } from './dry-run/driver.ts'
 import { currentTrial } from './dry-run/trial.ts'
@@ -20,6 +20,8 @@ export interface DatabaseOptions {
   /** Connections at most; every request holds one only for its statements. */
   poolSize?: number
   onIdleError?: (error: Error) => void
+  /** Told of each statement once it has been run. */
+  onStatement?: (statement: CompiledQuery) => void
 }
 
 /**
@@ -57,7 +59,7 @@ const planner = '-c jit=off -c random_page_cost=1 -c enable_hashjoin=off -c enab
  */
 export function openDatabase(
   url: string,
-  { poolSize = 20, onIdleError = () => {} }: DatabaseOptions = {},
+  { poolSize = 20, onIdleError = () => {}, onStatement }: DatabaseOptions = {},
 ): Db {
   const pool = new pg.Pool({
     connectionString: url,
@@ -76,7 +78,8 @@ export function openDatabase(
   // The loss of one in use reaches its statement; unheard as an event it would end the process.
   pool.on('connect', (client) => client.on('error', () => {}))
   const dialect = withTrials(new PostgresDialect({ pool }), Math.ceil(poolSize / 2))
-  const db = new Kysely<Database>({ dialect }).withSchema('app')
+  const log = onStatement && { log: ({ query }: { query: CompiledQuery }) => onStatement(query) }
+  const db = new Kysely<Database>({ dialect, ...log }).withSchema('app')
   pools.set(db, pool)
   return db
 }

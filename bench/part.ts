@@ -1,0 +1,29 @@
+/** One figure of a part: two sides measured in turns within one run, or one that has no floor. */
+export interface Result {
+  measure: string
+  floor: string
+  /** What is compared, each in the order of the rounds, with its unit. */
+  figures: { of: string; unit: string; rounds: number[] }[]
+  /** One for each round; of those the median counts. Without a floor: the figure itself. */
+  ratios: number[]
+  unit?: string
+  goal: { atLeast: number } | { atMost: number }
+  /** What else whoever reads it has to know. */
+  note?: string
+}
+
+export interface Context {
+  /** 1 = the sizes and times of a real run; less for trying whether it works at all. */
+  scale: number
+  /** A folder for the part alone, removed after it. */
+  folder: string
+  log(line: string): void
+}
+
+export interface Part {
+  name: string
+  run(context: Context): Promise<Result[]>
+}
+
+/** Rounds of a part: enough that one bad moment of the machine does not count. */
+export const rounds = 7
