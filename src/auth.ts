@@ -13,6 +13,7 @@ import { parseSubject, type Subject, toSubject } from './subject.ts'
 import { explainRefusal, malformed } from './token-refusals.ts'
 import { requireAddress } from './tokens/address.ts'
 import type { TokenCheck } from './tokens/check.ts'
+import { remembering } from './verified-tokens.ts'
 
 declare module 'fastify' {
   interface FastifyRequest {
@@ -96,10 +97,16 @@ export function mayTouch(subject: Subject, domain: DomainName): boolean {
   return subject.domains === '*' || subject.domains.includes(domain)
 }
 
+const issuerSeconds = 60 // a key that an issuer withdraws is not trusted any longer than this
+
 function tokenSources({ keys, issuer, domainsClaim, check }: AuthOptions): Sources {
-  const own: Source = { verify: keys.verify, admit: check.admitOwn, domainsClaim: 'domains' }
+  const verifyOwn = remembering(keys.verify, { seconds: Number.POSITIVE_INFINITY }) // its keys are read at the start
+  const own: Source = { verify: verifyOwn, admit: check.admitOwn, domainsClaim: 'domains' }
   const sources = new Map([[keys.installation, own]])
-  if (issuer) sources.set(issuer.issuer, { verify: issuer.verify, admit: check.admitForeign, domainsClaim })
+  if (issuer) {
+    const verify = remembering(issuer.verify, { seconds: issuerSeconds })
+    sources.set(issuer.issuer, { verify, admit: check.admitForeign, domainsClaim })
+  }
   return sources
 }
 

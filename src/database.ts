@@ -2,6 +2,7 @@ import { type CompiledQuery, Kysely, PostgresDialect, sql, type Transaction } fr
 import pg from 'pg'
 import { withTrials } from './dry-run/driver.ts'
 import { currentTrial } from './dry-run/trial.ts'
+import { nameOf } from './prepared.ts'
 import type { Database } from './tables.ts'
 
 export type { Authentication, Database } from './tables.ts'
@@ -77,11 +78,23 @@ export function openDatabase(
   pool.on('error', onIdleError) // an idle connection that Postgres closed; the pool opens another
   // The loss of one in use reaches its statement; unheard as an event it would end the process.
   pool.on('connect', (client) => client.on('error', () => {}))
+  pool.on('connect', namePrepared)
   const dialect = withTrials(new PostgresDialect({ pool }), Math.ceil(poolSize / 2))
   const log = onStatement && { log: ({ query }: { query: CompiledQuery }) => onStatement(query) }
   const db = new Kysely<Database>({ dialect, ...log }).withSchema('app')
   pools.set(db, pool)
   return db
+}
+
+/** Kysely has no names for statements. */
+function namePrepared(client: pg.ClientBase): void {
+  const query = client.query.bind(client) as (...parameters: unknown[]) => unknown
+  Object.assign(client, {
+    query: (text: unknown, values: unknown, ...rest: unknown[]) => {
+      const name = typeof text === 'string' ? nameOf(text) : undefined
+      return name === undefined ? query(text, values, ...rest) : query({ name, text, values }, ...rest)
+    },
+  })
 }
 
 const pools = new WeakMap<Db, pg.Pool>()
