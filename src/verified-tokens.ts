@@ -1,31 +1,31 @@
 import { hash } from 'node:crypto'
-import type { JWTPayload } from 'jose'
 
-type Verify = (token: string) => Promise<JWTPayload>
+export interface VerifiedTokens<T> {
+  get(token: string): T | undefined
+  /** Until its `exp`, in seconds since 1970 (RFC 7519 §4.1.4), and for so many seconds at most. */
+  keep(token: string, value: T, limits: { exp: number | undefined; seconds: number }): T
+}
 
 const remembered = 10_000
 
-interface Verified {
-  claims: JWTPayload
-  until: number
-}
-
 /**
  * Checking a signature takes as long as everything else that a read does, and a client sends the same token with each
- * request. A good one is good until it expires, and for `seconds` at most where its issuer may withdraw the key; whether
- * it was revoked is asked anew each time (src/tokens/check.ts). No token is kept, only its hash.
+ * request. No token is kept, only its hash.
  */
-export function remembering(verify: Verify, { seconds }: { seconds: number }): Verify {
-  const known = new Map<string, Verified>()
-  return async (token) => {
-    const key = hash('sha256', token, 'base64url')
-    const earlier = known.get(key)
-    if (earlier && Date.now() < earlier.until) return earlier.claims
-    known.delete(key)
-    const claims = await verify(token)
-    const until = Math.min((claims.exp ?? 0) * 1000, Date.now() + seconds * 1000)
-    if (known.size >= remembered) known.delete(known.keys().next().value!)
-    known.set(key, { claims, until })
-    return claims
+export function createVerifiedTokens<T>(): VerifiedTokens<T> {
+  const known = new Map<string, { value: T; until: number }>()
+  const keyOf = (token: string) => hash('sha256', token, 'base64url')
+  return {
+    get(token) {
+      const verified = known.get(keyOf(token))
+      return verified && Date.now() < verified.until ? verified.value : undefined
+    },
+    keep(token, value, { exp = 0, seconds }) {
+      const key = keyOf(token)
+      known.delete(key)
+      if (known.size >= remembered) known.delete(known.keys().next().value!)
+      known.set(key, { value, until: Math.min(exp * 1000, Date.now() + seconds * 1000) })
+      return value
+    },
   }
 }
