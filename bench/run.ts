@@ -8,10 +8,14 @@ import { cpus, loadavg, tmpdir, totalmem } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import type { Part, Result } from './part.ts'
+import { importMemory, imports } from './parts/imports.ts'
+import { passwords } from './parts/passwords.ts'
 import { requests } from './parts/requests.ts'
+import { saturation } from './parts/saturation.ts'
+import { start } from './parts/start.ts'
 import { percentile } from './support/figures.ts'
 
-const parts: Part[] = [requests]
+const parts: Part[] = [requests, passwords, saturation, start, imports, importMemory]
 
 const { values, positionals } = parseArgs({
   options: { scale: { type: 'string', default: '1' } },

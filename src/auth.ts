@@ -46,6 +46,8 @@ interface Source {
 interface Vouched {
   claims: JWTPayload
   source: Source
+  /** Whom they name, unless the row of the token says so. */
+  subject?: Subject
 }
 
 interface Sources {
@@ -168,12 +170,15 @@ function bearerToken(header: string | undefined): string | undefined {
 }
 
 async function readToken(token: string, accepted: Sources): Promise<Subject> {
-  const { claims, source } = accepted.verified.get(token) ?? (await verify(token, accepted))
+  const vouched = accepted.verified.get(token) ?? (await verify(token, accepted))
+  const { claims, source } = vouched
   // What fails here fails for a good token.
   const stored = await source.admit(claims).catch((error) => {
     throw toProblem(error)
   })
-  return stored ? toSubject(claims, stored) : parseSubject(claims, source.domainsClaim)
+  if (stored) return toSubject(claims, stored)
+  vouched.subject ??= parseSubject(claims, source.domainsClaim)
+  return vouched.subject
 }
 
 async function verify(token: string, { sources, verified }: Sources): Promise<Vouched> {

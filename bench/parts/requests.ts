@@ -6,6 +6,7 @@ import { type Context, type Part, type Result, rounds } from '../part.ts'
 import { type Installation, openInstallation, type Running, spawnService } from '../support/installation.ts'
 import { type Load, load, type Measured } from '../support/load.ts'
 import { statementOf } from '../support/statements.ts'
+import { inTurns } from '../support/turns.ts'
 
 const domain = 'example.jp'
 const connections = 16
@@ -81,7 +82,7 @@ async function reads({ installation, service, floor, seconds }: Sides): Promise<
   const put: Load = { ...get, method: 'PUT', body: () => ({}) }
   await load(get)
   await load(bare)
-  const turns = await inTurns([() => load(get), () => load(bare), () => load(put)])
+  const turns = await inTurns(rounds, [() => load(get), () => load(bare), () => load(put)])
   const [gets, bares, puts] = turns as [Measured[], Measured[], Measured[]]
   return [
     {
@@ -161,7 +162,7 @@ async function creates(
     return { perSecond: await pgbench(installation, script, seconds / 2, first), p50: 0, p99: 0, count: 0 }
   }
   await create()
-  const turns = await inTurns([create, bare, key, sql])
+  const turns = await inTurns(rounds, [create, bare, key, sql])
   const [service$, bare$, key$, sql$] = turns.map((side) => side.map(perSecond)) as [
     number[],
     number[],
@@ -180,14 +181,6 @@ async function creates(
     against('b', 'bare Fastify handler, one row of one text key', key$, 0.45),
     against('c', `pgbench -M prepared, ${connections} clients, the same SQL`, sql$, 0.45),
   ]
-}
-
-/** One after the other, again and again, so that what else the machine does hits all of them. */
-async function inTurns<T>(sides: (() => Promise<T>)[]): Promise<T[][]> {
-  const seen: T[][] = sides.map(() => [])
-  for (let round = 0; round < rounds; round++)
-    for (const [i, side] of sides.entries()) seen[i]!.push(await side())
-  return seen
 }
 
 const figure = (of: string, unit: string, values: number[]) => ({ of, unit, rounds: values })
