@@ -37,6 +37,17 @@ export async function allowLongStatements(tx: Tx): Promise<void> {
 }
 
 /**
+ * For a statement that joins many rows it was sent with each other, which would else be done by comparing each with each;
+ * for it alone, since the planner may read whole tables for the others. In a transaction.
+ */
+export async function withHashJoins<T>(db: Db, run: () => Promise<T>): Promise<T> {
+  await sql`set local enable_hashjoin = on`.execute(db)
+  const result = await run()
+  await sql`set local enable_hashjoin = off`.execute(db)
+  return result
+}
+
+/**
  * Of a domain that was filled a minute ago Postgres may know nothing, and then its checks of foreign keys read the whole
  * table for each row: so do the plans for them that the connection keeps from when there were few rows, and 20,000 took
  * minutes.
