@@ -15,15 +15,13 @@ export interface Result {
 export interface Context {
   /** 1 = the sizes and times of a real run; less for trying whether it works at all. */
   scale: number
+  /** How often each side has its turn: enough that one bad moment of the machine does not count. */
+  rounds: number
   /** A folder for the part alone, removed after it. */
   folder: string
-  log(line: string): void
 }
 
 export interface Part {
   name: string
   run(context: Context): Promise<Result[]>
 }
-
-/** Rounds of a part: enough that one bad moment of the machine does not count. */
-export const rounds = 7

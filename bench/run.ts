@@ -10,18 +10,21 @@ import { parseArgs } from 'node:util'
 import type { Part, Result } from './part.ts'
 import { importMemory, imports } from './parts/imports.ts'
 import { passwords } from './parts/passwords.ts'
+import { processes } from './parts/processes.ts'
 import { requests } from './parts/requests.ts'
 import { saturation } from './parts/saturation.ts'
+import { size } from './parts/size.ts'
 import { start } from './parts/start.ts'
 import { percentile } from './support/figures.ts'
 
-const parts: Part[] = [requests, passwords, saturation, start, imports, importMemory]
+const parts: Part[] = [requests, passwords, saturation, start, imports, importMemory, size, processes]
 
 const { values, positionals } = parseArgs({
   options: { scale: { type: 'string', default: '1' } },
   allowPositionals: true,
 })
 const scale = Number(values.scale)
+const rounds = 7
 const chosen = positionals.length === 0 ? parts : parts.filter(({ name }) => positionals.includes(name))
 if (chosen.length === 0) throw new Error(`The parts are: ${parts.map(({ name }) => name).join(', ')}`)
 
@@ -32,7 +35,7 @@ for (const part of chosen) {
   const folder = await mkdtemp(join(tmpdir(), 'mailwright-bench-'))
   const from = performance.now()
   try {
-    for (const result of await part.run({ scale, folder, log: (line) => console.error(line) })) {
+    for (const result of await part.run({ scale, rounds, folder })) {
       const median = percentile(result.ratios, 0.5)
       results.push({ part: part.name, ...result, median, met: isMet(result.goal, median) })
     }

@@ -9,20 +9,19 @@ import { type Installation, openInstallation, type Running } from '../support/in
 import { inTurns, ratiosOf } from '../support/turns.ts'
 
 const domain = 'example.jp'
-const rounds = 3
 const run = promisify(execFile)
 
 /** Rows with a password hash into one domain, against what an administrator would write for psql. */
 export const imports: Part = {
   name: 'imports',
-  async run({ folder, scale }) {
+  async run({ folder, scale, rounds }) {
     const rows = Math.ceil(100_000 * scale)
     const installation = await openInstallation(folder)
     try {
       const service = await installation.startService()
       await prepare(installation, service)
       const sides = [() => byService(installation, service, rows), () => byHand(installation, rows)]
-      const [served, copied] = (await inTurns(rounds, sides)) as [number[], number[]]
+      const [served, copied] = (await inTurns(Math.ceil(rounds / 3), sides)) as [number[], number[]]
       return [
         {
           measure: `import of ${rows} rows with password_hash, rows a second`,

@@ -1,7 +1,7 @@
 import { availableParallelism } from 'node:os'
 import { deriveVerifiers } from '../../src/accounts/verifiers.ts'
 import { createWorkQueue } from '../../src/work-queue.ts'
-import { type Part, rounds } from '../part.ts'
+import type { Part } from '../part.ts'
 import { call } from '../support/api.ts'
 import { rate } from '../support/figures.ts'
 import { openInstallation } from '../support/installation.ts'
@@ -13,7 +13,7 @@ const password = 'correct horse battery'
 /** Creates with a new account and a password, against nothing but deriving its verifiers. */
 export const passwords: Part = {
   name: 'passwords',
-  async run({ folder, scale }) {
+  async run({ folder, scale, rounds }) {
     const installation = await openInstallation(folder)
     try {
       const { url } = await installation.startService()

@@ -2,7 +2,7 @@ import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { type Context, type Part, type Result, rounds } from '../part.ts'
+import type { Context, Part, Result } from '../part.ts'
 import { type Installation, openInstallation, type Running, spawnService } from '../support/installation.ts'
 import { type Load, load, type Measured } from '../support/load.ts'
 import { statementOf } from '../support/statements.ts'
@@ -29,6 +29,7 @@ interface Sides {
   service: Running
   floor: Running
   seconds: number
+  rounds: number
 }
 
 async function measure(context: Context, installation: Installation): Promise<Result[]> {
@@ -44,7 +45,13 @@ async function measure(context: Context, installation: Installation): Promise<Re
   const floor = await spawnService(new URL('../support/floor.ts', import.meta.url).pathname, {
     FLOOR: JSON.stringify({ url: installation.serviceUrl, get, create }),
   })
-  const sides: Sides = { installation, service, floor, seconds: Math.max(1, 4 * context.scale) }
+  const sides: Sides = {
+    installation,
+    service,
+    floor,
+    seconds: Math.max(1, 4 * context.scale),
+    rounds: context.rounds,
+  }
   try {
     const results = [...(await reads(sides)), ...(await creates(sides, create.text, create.values, name))]
     return results
@@ -74,7 +81,7 @@ async function prepare({ admin, token }: Installation, { url }: Running): Promis
 
 const perSecond = ({ perSecond: value }: Measured) => value
 
-async function reads({ installation, service, floor, seconds }: Sides): Promise<Result[]> {
+async function reads({ installation, service, floor, seconds, rounds }: Sides): Promise<Result[]> {
   const { token } = installation
   const common = { connections, seconds, expect: 200 }
   const get: Load = { ...common, url: service.url, path: `/v1/mailboxes/reader@${domain}`, token }
@@ -128,7 +135,7 @@ async function reads({ installation, service, floor, seconds }: Sides): Promise<
 }
 
 async function creates(
-  { installation, service, floor, seconds }: Sides,
+  { installation, service, floor, seconds, rounds }: Sides,
   text: string,
   values: unknown[],
   known: string,

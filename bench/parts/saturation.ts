@@ -1,6 +1,6 @@
 import { availableParallelism } from 'node:os'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { type Part, rounds } from '../part.ts'
+import type { Part } from '../part.ts'
 import { call } from '../support/api.ts'
 import { percentile, repeat } from '../support/figures.ts'
 import { sendImport } from '../support/imports.ts'
@@ -17,7 +17,7 @@ const rowsAtOnce = 20_000
  */
 export const saturation: Part = {
   name: 'saturation',
-  async run({ folder, scale }) {
+  async run({ folder, scale, rounds }) {
     const installation = await openInstallation(folder)
     try {
       const { url } = await installation.startService()

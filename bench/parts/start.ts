@@ -1,12 +1,12 @@
 import { readFile } from 'node:fs/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { type Part, rounds } from '../part.ts'
+import type { Part } from '../part.ts'
 import { openInstallation, type Running } from '../support/installation.ts'
 
 /** How long a start on an existing database takes, and what memory the service has when nobody calls it. */
 export const start: Part = {
   name: 'start',
-  async run({ folder, scale }) {
+  async run({ folder, scale, rounds }) {
     const installation = await openInstallation(folder)
     try {
       const seconds: number[] = []

@@ -74,7 +74,7 @@ export async function openInstallation(folder: string): Promise<Installation> {
 export async function spawnService(program: string, env: Record<string, string>): Promise<Running> {
   const url = `http://127.0.0.1:${await freePort()}`
   const began = performance.now()
-  const child = spawn(process.execPath, ['--max-semi-space-size=4', program], {
+  const child = spawn(process.execPath, ['--max-semi-space-size=4', '--heap-growing-percent=30', program], {
     env: { ...process.env, PORT: new URL(url).port, ...env },
     stdio: 'ignore',
   })
