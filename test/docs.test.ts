@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { access, readdir, readFile, writeFile } from 'node:fs/promises'
 import { test } from 'node:test'
 import { marked, type Token, type Tokens } from 'marked'
+import packageJson from '../package.json' with { type: 'json' }
 import { catalogue } from '../src/catalogue.ts'
 import { slug } from '../src/guide/render.ts'
 import { isScope, scopeDescriptions } from '../src/scopes.ts'
@@ -95,6 +96,13 @@ test('every scope exists', () => {
   const found = find(/\b([a-z]+:(?:read|write|purge|check|reserved))\b/g)
   assert.ok(found.length > 50)
   for (const { page, what } of found) assert.ok(isScope(what), `${page} names ${what}`)
+})
+
+test('every script of npm exists', () => {
+  const found = find(/npm run (?:-s )?([a-z][a-z:]*)/g)
+  assert.ok(found.length > 30)
+  for (const { page, what } of found)
+    assert.ok(Object.hasOwn(packageJson.scripts, what), `${page} names ${what}`)
 })
 
 test('every environment variable is read somewhere, or set by the page', async () => {
