@@ -123,7 +123,7 @@ const transcript: Step[] = [
   [
     `add filed@example.jp /createuser ${quoted}`,
     loginInformation('filed').replace(
-      /(Secure Password Authentication\n)[^]*/,
+      /(Secure Password Authentication\n)[\s\S]*/,
       '$1     not possible with this account\n',
     ),
   ],
