@@ -136,7 +136,9 @@ describe('the API answers with a bounded number of pages', () => {
 
   const own = ['/v1/mailboxes', '/v1/mailboxes?prefix=uff', '/v1/mailboxes?state=deleted', '/v1/accounts']
   const others = ['/v1/accounts?prefix=uff', '/v1/aliases', '/v1/audit-events', '/v1/mailboxes?locked=true']
-  for (const path of [...own, ...others]) {
+  const ends = [`/v1/accounts?cursor=${cursorAfter('uffff')}`, `/v1/mailboxes?cursor=${cursorAfter('uffff')}`]
+  const found = ['/v1/accounts?external_id=70', `/v1/aliases?target=${addressOf(10)}`]
+  for (const path of [...own, ...others, ...ends, ...found]) {
     test(`${path} of a token with several domains`, async (t) => {
       const run = await plansOf(async () => assert.equal(outcome(await several.get(path)), '200'))
       t.diagnostic(`${most(run)} pages`)
