@@ -13,6 +13,7 @@ import { parseSubject, type Subject, toSubject } from './subject.ts'
 import { explainRefusal, malformed } from './token-refusals.ts'
 import { requireAddress } from './tokens/address.ts'
 import type { TokenCheck } from './tokens/check.ts'
+import { createVerifiedTokens, type VerifiedTokens } from './verified-tokens.ts'
 
 declare module 'fastify' {
   interface FastifyRequest {
@@ -37,10 +38,23 @@ interface Source {
   verify(token: string): Promise<JWTPayload>
   admit: TokenCheck['admitOwn']
   domainsClaim: string
+  /** How long a signature stays good once it was found so: a key that the issuer withdraws is trusted no longer. */
+  seconds: number
 }
 
-/** Whose tokens are accepted, by their `iss`. */
-type Sources = ReadonlyMap<unknown, Source>
+/** What a signature was found to vouch for. */
+interface Vouched {
+  claims: JWTPayload
+  source: Source
+  /** Whom they name, unless the row of the token says so. */
+  subject?: Subject
+}
+
+interface Sources {
+  /** Whose tokens are accepted, by their `iss`. */
+  sources: ReadonlyMap<unknown, Source>
+  verified: VerifiedTokens<Vouched>
+}
 
 const compactJws = /^[\w-]+\.[\w-]+\.[\w-]*$/ // RFC 7515 §7.1; decoders of base64 let more pass
 
@@ -97,10 +111,18 @@ export function mayTouch(subject: Subject, domain: DomainName): boolean {
 }
 
 function tokenSources({ keys, issuer, domainsClaim, check }: AuthOptions): Sources {
-  const own: Source = { verify: keys.verify, admit: check.admitOwn, domainsClaim: 'domains' }
+  const own: Source = {
+    verify: keys.verify,
+    admit: check.admitOwn,
+    domainsClaim: 'domains',
+    seconds: Number.POSITIVE_INFINITY, // its keys are read at the start
+  }
   const sources = new Map([[keys.installation, own]])
-  if (issuer) sources.set(issuer.issuer, { verify: issuer.verify, admit: check.admitForeign, domainsClaim })
-  return sources
+  if (issuer) {
+    const foreign: Source = { verify: issuer.verify, admit: check.admitForeign, domainsClaim, seconds: 60 }
+    sources.set(issuer.issuer, foreign)
+  }
+  return { sources, verified: createVerifiedTokens() }
 }
 
 /**
@@ -147,7 +169,19 @@ function bearerToken(header: string | undefined): string | undefined {
   return /^Bearer +(\S.*)$/i.exec(header ?? '')?.[1]?.trim()
 }
 
-async function readToken(token: string, sources: Sources): Promise<Subject> {
+async function readToken(token: string, accepted: Sources): Promise<Subject> {
+  const vouched = accepted.verified.get(token) ?? (await verify(token, accepted))
+  const { claims, source } = vouched
+  // What fails here fails for a good token.
+  const stored = await source.admit(claims).catch((error) => {
+    throw toProblem(error)
+  })
+  if (stored) return toSubject(claims, stored)
+  vouched.subject ??= parseSubject(claims, source.domainsClaim)
+  return vouched.subject
+}
+
+async function verify(token: string, { sources, verified }: Sources): Promise<Vouched> {
   if (!compactJws.test(token)) throw problem('unauthenticated', { detail: malformed })
   // Not verified yet: it only chooses the keys to verify with.
   const source = sources.get(decodeJwt(token).iss)
@@ -156,11 +190,7 @@ async function readToken(token: string, sources: Sources): Promise<Subject> {
       detail: 'The token is of an issuer that this service does not trust.',
     })
   const claims = await source.verify(token)
-  // What fails here fails for a good token.
-  const stored = await source.admit(claims).catch((error) => {
-    throw toProblem(error)
-  })
-  return stored ? toSubject(claims, stored) : parseSubject(claims, source.domainsClaim)
+  return verified.keep(token, { claims, source }, { exp: claims.exp, seconds: source.seconds })
 }
 
 function enforce({ subject, routeOptions }: FastifyRequest, reply: FastifyReply, needed: Scope[][]): void {

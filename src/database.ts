@@ -1,7 +1,8 @@
-import { Kysely, PostgresDialect, sql, type Transaction } from 'kysely'
+import { type CompiledQuery, Kysely, PostgresDialect, sql, type Transaction } from 'kysely'
 import pg from 'pg'
 import { withTrials } from './dry-run/driver.ts'
 import { currentTrial } from './dry-run/trial.ts'
+import { nameOf } from './prepared.ts'
 import type { Database } from './tables.ts'
 
 export type { Authentication, Database } from './tables.ts'
@@ -20,6 +21,8 @@ export interface DatabaseOptions {
   /** Connections at most; every request holds one only for its statements. */
   poolSize?: number
   onIdleError?: (error: Error) => void
+  /** Told of each statement once it has been run. */
+  onStatement?: (statement: CompiledQuery) => void
 }
 
 /**
@@ -31,6 +34,17 @@ export async function allowLongStatements(tx: Tx): Promise<void> {
   await sql`select set_config('statement_timeout', '15min', true), set_config('enable_hashjoin', 'on', true)`.execute(
     tx,
   )
+}
+
+/**
+ * For a statement that joins many rows it was sent with each other, which would else be done by comparing each with each;
+ * for it alone, since the planner may read whole tables for the others. In a transaction.
+ */
+export async function withHashJoins<T>(db: Db, run: () => Promise<T>): Promise<T> {
+  await sql`set local enable_hashjoin = on`.execute(db)
+  const result = await run()
+  await sql`set local enable_hashjoin = off`.execute(db)
+  return result
 }
 
 /**
@@ -57,7 +71,7 @@ const planner = '-c jit=off -c random_page_cost=1 -c enable_hashjoin=off -c enab
  */
 export function openDatabase(
   url: string,
-  { poolSize = 20, onIdleError = () => {} }: DatabaseOptions = {},
+  { poolSize = 20, onIdleError = () => {}, onStatement }: DatabaseOptions = {},
 ): Db {
   const pool = new pg.Pool({
     connectionString: url,
@@ -75,10 +89,23 @@ export function openDatabase(
   pool.on('error', onIdleError) // an idle connection that Postgres closed; the pool opens another
   // The loss of one in use reaches its statement; unheard as an event it would end the process.
   pool.on('connect', (client) => client.on('error', () => {}))
+  pool.on('connect', namePrepared)
   const dialect = withTrials(new PostgresDialect({ pool }), Math.ceil(poolSize / 2))
-  const db = new Kysely<Database>({ dialect }).withSchema('app')
+  const log = onStatement && { log: ({ query }: { query: CompiledQuery }) => onStatement(query) }
+  const db = new Kysely<Database>({ dialect, ...log }).withSchema('app')
   pools.set(db, pool)
   return db
+}
+
+/** Kysely has no names for statements. */
+function namePrepared(client: pg.ClientBase): void {
+  const query = client.query.bind(client) as (...parameters: unknown[]) => unknown
+  Object.assign(client, {
+    query: (text: unknown, values: unknown, ...rest: unknown[]) => {
+      const name = typeof text === 'string' ? nameOf(text) : undefined
+      return name === undefined ? query(text, values, ...rest) : query({ name, text, values }, ...rest)
+    },
+  })
 }
 
 const pools = new WeakMap<Db, pg.Pool>()

@@ -16,26 +16,42 @@ function refuseHalf(request: FastifyRequest, reply: FastifyReply): FastifyReply 
   return reply.code(400)
 }
 
+type Tell = (ended: Ended) => void
+
+const listeners = new WeakMap<FastifyInstance, Tell[]>()
+
 /**
  * Calls `tell` once for each request, when its answer is sent. `onResponse` alone misses the requests whose client goes
  * while they are worked on: these are told when the answer would have been sent, so that its status is known.
  */
-export function onRequestEnd(app: FastifyInstance, tell: (ended: Ended) => void): void {
+export function onRequestEnd(app: FastifyInstance, tell: Tell): void {
+  const tells = listeners.get(app)
+  if (tells) tells.push(tell)
+  else listenTo(app, [tell])
+}
+
+function listenTo(app: FastifyInstance, tells: Tell[]): void {
+  listeners.set(app, tells)
   const told = new WeakSet<FastifyRequest>()
   const end = (request: FastifyRequest, reply: FastifyReply, aborted: boolean) => {
     if (told.has(request)) return
     told.add(request)
-    tell({ request, reply, aborted })
+    for (const tell of tells) tell({ request, reply, aborted })
   }
-  app.addHook('onRequest', async (request, reply) => {
+  app.addHook('onRequest', (request, reply, next) => {
     reply.raw.once('close', () => {
       const begun = reply.sent || reply.raw.headersSent // a stream is "sent" only at its end
       if (begun && !reply.raw.writableFinished) end(request, reply, true)
       if (!reply.sent && !request.raw.complete) end(request, refuseHalf(request, reply), true)
     })
+    next()
   })
-  app.addHook('onSend', async (request, reply) => {
+  app.addHook('onSend', (request, reply, _payload, next) => {
     if (reply.raw.destroyed) end(request, reply, true)
+    next()
   })
-  app.addHook('onResponse', async (request, reply) => end(request, reply, false))
+  app.addHook('onResponse', (request, reply, next) => {
+    end(request, reply, false)
+    next()
+  })
 }

@@ -1,3 +1,5 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+
 /** The value below which that share of them lies. */
 export function percentile(values: readonly number[], share: number): number {
   const sorted = values.toSorted((a, b) => a - b)
@@ -25,4 +27,22 @@ export async function rate(
   }
   await Promise.all(Array.from({ length: parallel }, repeat))
   return (count / (performance.now() - began)) * 1000
+}
+
+/** Runs `one` again and again, so many at a time, until told to stop. Returns the milliseconds of each. */
+export async function repeat(
+  one: () => Promise<void>,
+  { parallel, until, pauseMs = 0 }: { parallel: number; until: () => boolean; pauseMs?: number },
+): Promise<number[]> {
+  const times: number[] = []
+  const worker = async () => {
+    while (!until()) {
+      const began = performance.now()
+      await one()
+      times.push(performance.now() - began)
+      if (pauseMs > 0) await sleep(pauseMs)
+    }
+  }
+  await Promise.all(Array.from({ length: parallel }, worker))
+  return times
 }

@@ -27,12 +27,31 @@ export interface EventSource {
   level?: 'info' | 'alert'
   /** Where the rows come from: what stands behind FROM. */
   from: RawBuilder<unknown>
+  /** Whoever does it now, unless a prepared statement is told each time. */
+  by?: Actor
+}
+
+export interface Actor {
+  subject: string | null
+  issuer: string | null
+  tokenId: string | null
+  address: string | null
+  requestId: string | null
 }
 
 /** The statement that writes an event for each row of `from`. */
 export function insertEvents(event: EventSource): RawBuilder<unknown> {
-  const { action, object, domain, before = sql`null`, after = sql`null`, level = 'info', from } = event
-  const { subject, issuer, tokenId, address, requestId } = actor()
+  const {
+    action,
+    object,
+    domain,
+    before = sql`null`,
+    after = sql`null`,
+    level = 'info',
+    from,
+    by = actor(),
+  } = event
+  const { subject, issuer, tokenId, address, requestId } = by
   const kind = kindOf(action)
   return sql`
     insert into app.audit_events
@@ -98,7 +117,8 @@ function nameOf(kind: Kind, object: RawBuilder<unknown>): RawBuilder<unknown> {
   return kind === 'mailbox' || kind === 'alias' ? sql`split_part(${object}, '@', 1)` : sql`''`
 }
 
-function actor() {
+/** Whoever does what is done now. */
+export function actor(): Actor {
   const request = currentActor()
   const { id, issuer, tokenId } = request?.subject ?? {}
   return {

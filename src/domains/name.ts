@@ -42,6 +42,7 @@ export function lookUpDomainName(text: string): DomainName {
 
 /** For a text with a domain name in it, whose problem is another. */
 export function readDomainName(text: string): { name: DomainName } | { fault: string } {
+  if (isPlain(text)) return { name: text as DomainName }
   const textFault = faultOfText(text)
   if (textFault !== undefined) return { fault: textFault }
   const labels = splitLabels(text)
@@ -49,6 +50,13 @@ export function readDomainName(text: string): { name: DomainName } | { fault: st
   const fault = faultOfLabels(labels) ?? (name === null ? faultOfIdna(labels) : faultOfName(name))
   return fault === undefined ? { name: name as DomainName } : { fault }
 }
+
+/** What UTS #46 leaves as it is, as nearly all names are: A-labels and hyphens in the places of theirs aside. */
+function isPlain(text: string): boolean {
+  return text.length <= maxDomainNameOctets && plain.test(text) && !text.includes('--')
+}
+
+const plain = /^(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?[.])+[a-z]{1,63}$/
 
 function splitLabels(text: string): string[] {
   const labels = text.split(dots)

@@ -5,6 +5,8 @@ import { ProblemError } from '../problems.ts'
 
 const batch = 500
 
+const lost = new Set(['mailbox-not-found', 'on-hold'])
+
 /** Purges the deleted mailboxes whose time is over, each in a transaction of its own, as DELETE with purge=true does. */
 export async function purgeExpired(db: Db): Promise<void> {
   for (;;) {
@@ -22,6 +24,6 @@ async function purge(db: Db, id: string): Promise<void> {
     await db.transaction().execute((tx) => purgeMailbox(tx, target, false))
   } catch (error) {
     // somebody else purged or restored it first, or holds it
-    if (!(error instanceof ProblemError && error.code === 'mailbox-not-found')) throw error
+    if (!(error instanceof ProblemError && lost.has(error.code))) throw error
   }
 }

@@ -1,7 +1,7 @@
 import { sql } from 'kysely'
 import { foreignSchemeOf, isKept, mechanismsOf } from '../accounts/verifier-rows.ts'
 import type { Verifier } from '../accounts/verifiers.ts'
-import type { Authentication, Db } from '../database.ts'
+import { type Authentication, type Db, withHashJoins } from '../database.ts'
 import type { DomainName } from '../domains/name.ts'
 import { endLoginsJob } from '../jobs/queue.ts'
 import { creationEvents } from './events.ts'
@@ -31,7 +31,7 @@ export async function insertMailboxes(
     })),
   )
   const column = (member: 'name' | 'mechanism' | 'scheme' | 'verifier') => verifiers.map((one) => one[member])
-  const { rows } = await sql<{ name: string }>`
+  const insertion = sql<{ name: string }>`
     with r as materialized (
       select * from json_to_recordset(${JSON.stringify(mailboxes.map(toRecord))}::json) as r (
         name text, domain text, quota_bytes bigint, keep_copy boolean, delivery text, hold boolean, authentication text,
@@ -75,7 +75,8 @@ export async function insertMailboxes(
     ), created as (${creationEvents(false)}), ending as materialized (
       select ${endLoginsJob(sql`a.name`, sql`a.login_until`)} from a where a.login_until is not null
     )
-    select m.name, (select count(*) from ending) from m`.execute(db)
+    select m.name, (select count(*) from ending) from m`
+  const { rows } = await withHashJoins(db, () => insertion.execute(db))
   return new Set(rows.map(({ name }) => name))
 }
 

@@ -2,10 +2,12 @@ import { type RawBuilder, sql } from 'kysely'
 import type { PersonMembers } from '../accounts/create.ts'
 import { foreignSchemeOf, isKept, listedOf, setAt, verifierRows } from '../accounts/verifier-rows.ts'
 import type { Verifier } from '../accounts/verifiers.ts'
+import { type Actor, actor } from '../audit/record.ts'
 import type { Authentication, Db, Tx } from '../database.ts'
 import { countMailboxes } from '../domains/mailbox-counts.ts'
 import { type DomainRow, findDomainForUpdate } from '../domains/store.ts'
 import { endLoginsJob } from '../jobs/queue.ts'
+import { prepare } from '../prepared.ts'
 import type { Address } from './address.ts'
 import { creationEvents, linkedEvents } from './events.ts'
 import { assertWithinLimit } from './ground.ts'
@@ -28,9 +30,38 @@ export interface NewMailbox {
  * undefined where the domain is not there, is an alias or has a limit, or the account to link is not there. A taken name
  * is a violation of addresses_pkey, addresses_name_key, mailboxes_pkey or accounts_pkey.
  */
-export function insertMailbox(db: Db, mailbox: NewMailbox): Promise<MailboxRow | undefined> {
-  return insertInto(db, mailbox, sql`and d.mailbox_limit is null`)
+export async function insertMailbox(db: Db, mailbox: NewMailbox): Promise<MailboxRow | undefined> {
+  const rows = isPlainlyLinked(mailbox)
+    ? await insertLinked(db, { ...namesOf(mailbox), ...actor() })
+    : (await insertion(mailbox, withoutLimit).execute(db)).rows
+  return rows[0]
 }
+
+const withoutLimit = sql`and d.mailbox_limit is null`
+
+/** What the statement is made of. */
+type Insertion = Omit<NewMailbox, 'address'> & { address: Pick<Address, 'name' | 'domain'> }
+
+type PlainlyLinked = NewMailbox & { account: { linked: true; authentication: Authentication | undefined } }
+
+/** Nothing but a mailbox for an account that is there: what an onboarding of many does again and again. */
+function isPlainlyLinked(mailbox: NewMailbox): mailbox is PlainlyLinked {
+  const { account, values } = mailbox
+  return 'linked' in account && givenColumns(values).length === 0 && !changesPerson(mailbox)
+}
+
+function namesOf({ address: { name, domain }, account }: PlainlyLinked) {
+  return { name, domain, authentication: account.authentication ?? null }
+}
+
+type LinkedValues = Pick<Address, 'name' | 'domain'> & Actor & { authentication: Authentication | null }
+
+const insertLinked = prepare<LinkedValues, MailboxRow>('insert-linked-mailbox', (values) => {
+  const { name, domain, authentication, subject, issuer, tokenId, address, requestId } = values
+  const account = { linked: true as const, authentication: authentication ?? undefined }
+  const by = { subject, issuer, tokenId, address, requestId }
+  return insertion({ address: { name, domain }, values: {}, person: {}, account }, withoutLimit, by)
+})
 
 /**
  * The same where the domain has a limit: its row is locked in one statement and the mailboxes are counted in
@@ -40,7 +71,7 @@ export async function insertWithinLimit(tx: Tx, mailbox: NewMailbox): Promise<Ma
   const locked = await findDomainForUpdate(tx, mailbox.address.domain)
   if (!locked) return undefined
   await assertRoom(tx, locked)
-  return insertInto(tx, mailbox, sql``)
+  return (await insertion(mailbox, sql``).execute(tx)).rows[0]
 }
 
 /** Whether the domain may have one mailbox more; its row is locked, in a statement of its own. */
@@ -52,16 +83,12 @@ export async function assertRoom(tx: Tx, { name, mailbox_limit }: DomainRow): Pr
 
 // FOR KEY SHARE makes the deletion of the domain, which locks its row FOR UPDATE, wait for this create or
 // this create for it: no live mailbox comes to be in a deleted domain.
-async function insertInto(
-  db: Db,
-  mailbox: NewMailbox,
-  limit: RawBuilder<unknown>,
-): Promise<MailboxRow | undefined> {
+function insertion(mailbox: Insertion, limit: RawBuilder<unknown>, by?: Actor): RawBuilder<MailboxRow> {
   const { address, values, account } = mailbox
   const given = givenColumns(values)
   const linked = 'linked' in account
   const ends = Boolean(mailbox.person.login_until)
-  const { rows } = await sql<MailboxRow>`
+  return sql<MailboxRow>`
     with d as (
       select d.name, d.locked, d.default_quota_bytes, d.secure_password_mechanisms, d.mail_server
       from app.domains as d
@@ -75,12 +102,11 @@ async function insertInto(
       insert into app.mailboxes as m (${sql.join([sql`name, domain`, ...given.map(({ column }) => column)])})
       select ${sql.join([sql`ad.name, ad.domain`, ...given.map(({ value }) => value)])} from ad
       returning ${writtenColumns}
-    ) ${linked ? sql`` : newAccount(mailbox)}, created as (${creationEvents(linked)})
+    ) ${linked ? sql`` : newAccount(mailbox)}, created as (${creationEvents(linked, by)})
     ${changesPerson(mailbox) ? sql`, changed as (${linkedEvents()})` : sql``} ${ends ? endingLogins : sql``}
     select ${viewColumns} ${ends ? sql`, (select count(*) from ending)` : sql``} from m join a on a.name = m.name join d on d.name = m.domain cross join app.settings as s
     ${usageJoins}
-  `.execute(db)
-  return rows[0]
+  `
 }
 
 const endingLogins = sql`, ending as materialized (
@@ -88,11 +114,11 @@ const endingLogins = sql`, ending as materialized (
     )`
 
 /** Of an account that was there already. */
-function changesPerson({ account, person }: NewMailbox): boolean {
+function changesPerson({ account, person }: Insertion): boolean {
   return 'linked' in account && Object.values(person).some((value) => value !== undefined)
 }
 
-function newAccount({ account, person }: NewMailbox): RawBuilder<unknown> {
+function newAccount({ account, person }: Insertion): RawBuilder<unknown> {
   if ('linked' in account) throw new TypeError('the account is there already')
   const { authentication, verifiers } = account
   const { display_name = null, external_id = null, login_from = null, login_until = null } = person
@@ -125,7 +151,7 @@ function accountColumns(of: RawBuilder<unknown>): RawBuilder<unknown> {
   return sql.join(names.map((name) => sql`${of}${sql.raw(name)}`))
 }
 
-function linkedAccount(mailbox: NewMailbox): RawBuilder<unknown> {
+function linkedAccount(mailbox: Insertion): RawBuilder<unknown> {
   const { address, account, person } = mailbox
   const { authentication = null } = account
   const wanted = sql`

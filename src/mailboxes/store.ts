@@ -3,6 +3,7 @@ import type { AccountName } from '../accounts/name.ts'
 import type { Db, Tx } from '../database.ts'
 import type { DomainName } from '../domains/name.ts'
 import type { Precondition } from '../etag.ts'
+import { prepare } from '../prepared.ts'
 import { problem } from '../problems.ts'
 import type { Subject } from '../subject.ts'
 import { type Address, isMailboxId, lookUpAddress } from './address.ts'
@@ -56,21 +57,56 @@ export function hasVersion(precondition: Precondition): RawBuilder<boolean> {
 
 export async function findMailbox(
   db: Db,
-  target: Pick<MailboxTarget, 'key' | 'visible'>,
+  { key, visible }: Pick<MailboxTarget, 'key' | 'visible'>,
   states: MailboxRow['state'][] = ['active'],
 ): Promise<MailboxRow | undefined> {
-  return (await findMailboxes(db, target, states))[0]
+  const find = 'id' in key ? findById : findByAddress
+  const rows = await (visible === '*' ? find.anywhere : find.within)(db, {
+    ...key,
+    visible,
+    states,
+  } as Sought)
+  return rows[0]
+}
+
+interface Sought {
+  id: string
+  name: AccountName
+  domain: DomainName
+  visible: DomainName[]
+  states: MailboxRow['state'][]
+}
+
+const findById = prepareFind('mailbox-by-id', ({ id }) => ({ id }))
+const findByAddress = prepareFind('mailbox-by-address', ({ name, domain }) => ({ name, domain }))
+
+/** Without domains that the caller is limited to, and with them. */
+function prepareFind(name: string, keyOf: (sought: Sought) => MailboxKey) {
+  return {
+    anywhere: prepare<Sought, MailboxRow>(name, (sought) =>
+      selectMailboxes({ key: keyOf(sought), visible: '*' }, sought.states),
+    ),
+    within: prepare<Sought, MailboxRow>(`${name}-within`, (sought) =>
+      selectMailboxes({ key: keyOf(sought), visible: sought.visible }, sought.states),
+    ),
+  }
 }
 
 export async function findMailboxes(
   db: Db,
-  target: Pick<MailboxTarget<MailboxKey | MailboxKeys>, 'key' | 'visible'>,
+  target: Pick<MailboxTarget<MailboxKeys>, 'key' | 'visible'>,
   states: MailboxRow['state'][] = ['active'],
 ): Promise<MailboxRow[]> {
-  const { rows } = await sql<MailboxRow>`
+  return (await selectMailboxes(target, states).execute(db)).rows
+}
+
+function selectMailboxes(
+  target: Pick<MailboxTarget<MailboxKey | MailboxKeys>, 'key' | 'visible'>,
+  states: MailboxRow['state'][],
+): RawBuilder<MailboxRow> {
+  return sql<MailboxRow>`
     select ${viewColumns} from app.mailboxes as m ${viewJoins}
-    where ${isTarget(target)} and m.state = any(${states}::text[])`.execute(db)
-  return rows
+    where ${isTarget(target)} and m.state = any(${states}::text[])`
 }
 
 /** Before an answer that was kept: it is shown to those only who may see the mailbox that the path names. */
