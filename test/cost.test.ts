@@ -18,12 +18,18 @@ const plans: RunPlan[] = []
 const addressOf = (i: number) => `${nameOf(i)}@${domainOf(many, i)}`
 const cursorAfter = (after: string) => Buffer.from(JSON.stringify({ after })).toString('base64url')
 
+const { rows: privileged } = await service.admin.query(
+  'select from pg_roles where rolname = current_user and rolsuper',
+)
+const skip = privileged.length === 0 && 'only a superuser may load auto_explain'
+
 let admin: Client
 let several: Client
 let mailServer: pg.Client
 let names: string[] = []
 
 before(async () => {
+  if (skip) return
   await explainAll(service.admin)
   poolOf(service.db).on('connect', (client) => collectPlans(client, plans))
   await fillMailboxes(service.admin, many)
@@ -125,7 +131,7 @@ const asks: Ask[] = [
   ['a small domain', () => '/v1/domains/d7.example', 200],
 ]
 
-describe('the API answers with a bounded number of pages', () => {
+describe('the API answers with a bounded number of pages', { skip }, () => {
   for (const [what, path, buffers] of asks) {
     test(what, async (t) => {
       const run = await plansOf(async () => assert.equal(outcome(await admin.get(path())), '200'))
@@ -136,7 +142,9 @@ describe('the API answers with a bounded number of pages', () => {
 
   const own = ['/v1/mailboxes', '/v1/mailboxes?prefix=uff', '/v1/mailboxes?state=deleted', '/v1/accounts']
   const others = ['/v1/accounts?prefix=uff', '/v1/aliases', '/v1/audit-events', '/v1/mailboxes?locked=true']
-  for (const path of [...own, ...others]) {
+  const ends = [`/v1/accounts?cursor=${cursorAfter('uffff')}`, `/v1/mailboxes?cursor=${cursorAfter('uffff')}`]
+  const found = ['/v1/accounts?external_id=70', `/v1/aliases?target=${addressOf(10)}`]
+  for (const path of [...own, ...others, ...ends, ...found]) {
     test(`${path} of a token with several domains`, async (t) => {
       const run = await plansOf(async () => assert.equal(outcome(await several.get(path)), '200'))
       t.diagnostic(`${most(run)} pages`)
@@ -150,7 +158,7 @@ describe('the API answers with a bounded number of pages', () => {
   })
 })
 
-describe('the API writes with a bounded number of pages', () => {
+describe('the API writes with a bounded number of pages', { skip }, () => {
   const create = (address: string) => admin.post('/v1/mailboxes', { address, no_password: true })
   const writes: [string, string, () => Promise<Parameters<typeof outcome>[0]>][] = [
     ['create', '201', () => create(`new1@${many.big}`)],
@@ -187,7 +195,7 @@ describe('the API writes with a bounded number of pages', () => {
   }
 })
 
-test('statistics are counted once for all who ask, and say when', async () => {
+test('statistics are counted once for all who ask, and say when', { skip }, async () => {
   const isCount = ({ text }: RunPlan) => /count\(\*\)/.test(text)
   for (const [path, read] of [
     ['/v1/server', (body: Body) => body.statistics],
@@ -228,7 +236,7 @@ const functions: [string, (i: number) => string[]][] = [
 const call = (name: string, args: string[]) =>
   `select * from mail.${name}(${args.map((text) => `'${text}'`)})`
 
-describe('the mail servers are answered with a bounded number of pages', () => {
+describe('the mail servers are answered with a bounded number of pages', { skip }, () => {
   for (const [name, args] of functions) {
     test(`mail.${name}(${args(10)})`, async (t) => {
       // more often than plpgsql makes a plan for the values alone (PostgreSQL, PREPARE: five times)

@@ -75,22 +75,29 @@ export function compileAccounts(db: Db, visible: Subject['domains'], filter: Acc
 }
 
 function accounts(db: Db, visible: Subject['domains'], filter: AccountFilter) {
-  const { external_id, password_scheme, after, limit } = filter
-  const prefix = filter.prefix?.toLowerCase()
+  const { external_id, limit } = filter
+  const scheme = filter.password_scheme === undefined ? [] : [hasScheme(filter.password_scheme)]
   const conditions: Expression<SqlBool>[] = [
-    ...(prefix === undefined
-      ? []
-      : [sql<SqlBool>`accounts.name >= ${prefix} and starts_with(accounts.name, ${prefix})`]),
+    ...inRange('accounts', filter),
     ...(external_id === undefined
       ? []
       : [sql<SqlBool>`accounts.external_id = ${external_id.normalize('NFC')}`]),
-    ...(password_scheme === undefined ? [] : [hasScheme(password_scheme)]),
-    ...(after === undefined ? [] : [sql<SqlBool>`accounts.name > ${after}`]),
+    ...scheme,
   ]
   const all = visibleAccounts(db, visible).orderBy('accounts.name')
   if (limit === undefined) return all.where((eb) => eb.and(conditions))
-  const own = visible === '*' ? [] : [ownNames(visible, conditions, limit + 1)]
+  // the accounts of an external id are few, and found by it
+  const own = visible === '*' || external_id !== undefined ? [] : [ownNames(visible, filter, scheme)]
   return all.where((eb) => eb.and([...conditions, ...own])).limit(limit + 1)
+}
+
+function inRange(table: 'accounts' | 'mailboxes', { prefix, after }: AccountFilter): Expression<SqlBool>[] {
+  const name = sql.ref(`${table}.name`)
+  const first = prefix?.toLowerCase()
+  return [
+    ...(first === undefined ? [] : [sql<SqlBool>`${name} >= ${first} and starts_with(${name}, ${first})`]),
+    ...(after === undefined ? [] : [sql<SqlBool>`${name} > ${after}`]),
+  ]
 }
 
 function hasScheme(scheme: PasswordScheme): Expression<SqlBool> {
@@ -99,19 +106,23 @@ function hasScheme(scheme: PasswordScheme): Expression<SqlBool> {
     : sql<SqlBool>`accounts.foreign_scheme = ${scheme}`
 }
 
-/** The first names of each domain by its own index, so that a limited caller's list never reads rows of others. */
+/**
+ * The first names of each domain by its own index, so that a limited caller's list never reads rows of others. The
+ * accounts are looked at only where their columns are asked for: else the planner may begin with those of everybody.
+ */
 function ownNames(
   domains: readonly string[],
-  conditions: Expression<SqlBool>[],
-  rows: number,
+  { limit = 0, ...filter }: AccountFilter,
+  scheme: Expression<SqlBool>[],
 ): Expression<SqlBool> {
-  const matching = conditions.length === 0 ? sql`true` : sql.join(conditions, sql` and `)
+  const accounts = scheme.length === 0 ? sql`` : sql`join app.accounts on accounts.name = mailboxes.name`
+  const matching = sql.join([sql`true`, ...inRange('mailboxes', filter), ...scheme], sql` and `)
   return sql<SqlBool>`accounts.name in (
     select candidate.name from unnest(${domains}::text[]) as own (domain) cross join lateral (
-      select accounts.name
-      from app.mailboxes join app.accounts on accounts.name = mailboxes.name
+      select mailboxes.name
+      from app.mailboxes ${accounts}
       where mailboxes.domain = own.domain and mailboxes.state = 'active' and ${matching}
-      order by mailboxes.name limit ${rows}
+      order by mailboxes.name limit ${limit + 1}
     ) as candidate)`
 }
 

@@ -57,7 +57,8 @@ function withDetail(from: string, { name, domain, address }: Address): string {
 
 /**
  * Everything that a rename writes lies in one of these domains, or is the server's own; so they are held before any
- * mailbox, in the order of their names.
+ * mailbox, in the order of their names. Their names come first, each way by its index, and then one probe for each:
+ * where a row may qualify by any of several ways, Postgres reads them all.
  */
 export async function lockDomainsAround(
   tx: Tx,
@@ -68,11 +69,15 @@ export async function lockDomainsAround(
   const old = sql`${redirections.map(({ from }) => from)}::text[]`
   await sql`
     select from app.domains as d
-    where d.name = any (${both}::text[]) or ${isOwn(visible, sql`d.name`)} and (
-      d.postmaster_address = any (${old})
-      or d.name in (select a.domain from app.aliases as a where a.targets && ${old})
-      or d.name in (select m.domain from app.mailboxes as m where m.forward_to && ${old} and m.forward_to <> '{}')
-    )
+    where d.name = any (${both}::text[] || array(
+      select p.name from app.domains as p
+      where p.postmaster_address = any (${old}) and ${isOwn(visible, sql`p.name`)}
+      union
+      select a.domain from app.aliases as a where a.targets && ${old} and ${isOwn(visible, sql`a.domain`)}
+      union
+      select m.domain from app.mailboxes as m
+      where m.forward_to && ${old} and m.forward_to <> '{}' and ${isOwn(visible, sql`m.domain`)}
+    ))
     order by d.name
     for update`.execute(tx)
   if (visible !== '*') return

@@ -14,7 +14,8 @@ let coverage: string | undefined
 
 /**
  * One Postgres for the whole run, with a migrated template that each test file clones. TEST_POSTGRES_BIN names the
- * binaries of another version; TEST_DATABASE_URL a server that runs already (a superuser's URL). With MAIL_TEST_24=1 the
+ * binaries of another version; TEST_DATABASE_URL a server that runs already, as a superuser or a role that may create
+ * databases and roles, as managed Postgres gives (docs/scaling.md says which tests that one cannot pass). With MAIL_TEST_24=1 the
  * Dovecot of all tests is a 2.4 of Debian 13 instead of the installed one.
  */
 export async function globalSetup(): Promise<void> {
@@ -64,6 +65,17 @@ async function makeTemplate(url: string): Promise<void> {
   template.pathname = `/${templateDatabase}`
   await migrate({ ownerUrl: String(template), service: { role: serviceLogin.name } })
   await setMailPasswords(url)
+  await joinLogins(url)
+}
+
+/** So that whoever is no superuser sees what the connections of these wait for, and may end them with their database. */
+async function joinLogins(url: string): Promise<void> {
+  const admin = new pg.Client(url)
+  await admin.connect()
+  const { rows } = await admin.query('select from pg_roles where rolname = current_user and rolsuper')
+  const logins = [serviceLogin.name, ...Object.values(mailLogins).map(({ name }) => name)]
+  if (rows.length === 0) await admin.query(`grant ${logins.join(', ')} to current_user`)
+  await admin.end()
 }
 
 async function setMailPasswords(url: string): Promise<void> {
