@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { renderMarkdown } from '../src/guide/render.ts'
 import { listPages } from './support/pages.ts'
 import { startService } from './support/service.ts'
 
@@ -77,4 +78,9 @@ test('nothing else is read', async () => {
 
 test('the page of a problem links to what all have in common', async () => {
   assert.match((await read('/problems/name-taken')).text, /<a href="\/guide\/errors">/)
+})
+
+test('a link goes where the page says, whatever is in it', () => {
+  const html = renderMarkdown('[old](https://example.com/a%28v=1%29?b&c)')
+  assert.match(html, /href="https:\/\/example\.com\/a%28v=1%29\?b&amp;c"/)
 })

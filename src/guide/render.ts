@@ -17,6 +17,10 @@ export function guideAddress(link: string): string | undefined {
   return `${page === 'README' ? './' : page}${anchor}`
 }
 
+function escapeAttribute(text: string): string {
+  return text.replaceAll('&', '&amp;').replaceAll('"', '&quot;').replaceAll('<', '&lt;')
+}
+
 const markdown = new Marked({
   renderer: {
     heading({ tokens, depth, text }: Tokens.Heading) {
@@ -25,7 +29,7 @@ const markdown = new Marked({
     link({ href, tokens }: Tokens.Link) {
       const address = guideAddress(href)
       const text = this.parser.parseInline(tokens)
-      return address === undefined ? text : `<a href="${encodeURI(address)}">${text}</a>`
+      return address === undefined ? text : `<a href="${escapeAttribute(address)}">${text}</a>`
     },
     html: () => '', // comments that the tests read
   },

@@ -110,13 +110,22 @@ const transcript: Step[] = [
   ['get auth', 'local\n'],
   ['get AUTHENTICATION', 'local\n'],
   ['get sparequired', '0\n'],
-  ['set sparequired 1', 'Setting successfully changed.\n'],
+  [
+    'set sparequired 1',
+    'Setting successfully changed.\n',
+    /^Accounts of the kind password_file cannot log on/,
+  ],
   ['get sparequired', '1\n'],
   ['set sparequired yes', '', /^It is 0 .* or 1/, 2],
   ['set SPARequired 0', 'Setting successfully changed.\n'],
   ['get port', '995\n'],
   ['set port 1995', 'Setting successfully changed.\n', /^Mail programs are told this port\..*\n$/],
-  ['set port 0', '', /\/pop3s_port/, 1],
+  ['set port 0', '', /^It is a number from 1 to 65535/, 2],
+  ['set port 110', '', /^Port 110 is POP3 without TLS\./, 2],
+  ['list user05@example.jp', '', /name a domain/, 2],
+  ['stat user05@example.jp', '', /name a domain/, 2],
+  [`add info@example.jp /createuser ${quoted}`, loginInformation('info')],
+  ['del info@example.jp /deleteuser', 'Mailbox successfully deleted.\n'],
   ['set auth 2', '', /^What the numbers meant depended on the machine\./, 2],
   ['set authentication password_file', 'Setting successfully changed.\n'],
   ['get auth', 'password_file\n'],
@@ -226,6 +235,10 @@ test('a password that is not on the command line is read, or asked for twice and
   const secret = 'piped in by a script'
   const piped = await run(['add', 'piped@example.net', '/createuser'], { input: `${secret}\r\n` })
   assert.equal(piped.code, 0, piped.stderr)
+  const windows = await run(['changepwd', 'piped@example.net'], { input: `\uFEFF${secret} of Windows\r\n` })
+  assert.equal(windows.code, 0, windows.stderr)
+  const plain = await admin.post('/v1/accounts/piped/password/check', { password: `${secret} of Windows` })
+  assert.equal(plain.body.valid, true)
   const dash = await run(['changepwd', 'piped@example.net', '-'], { input: `${secret} again\n` })
   assert.equal(dash.code, 0, dash.stderr)
   const typed = await run(['changepwd', 'piped@example.net'], {

@@ -47,7 +47,7 @@ export async function add(context: Context, name: string, createUser?: string | 
     createUser === undefined
       ? { create_account: false }
       : { create_account: true, password: await context.password(createUser) }
-  const { data } = await createMailbox({ client, body: { address: name, ...account } })
+  const { data } = await createMailbox({ client, body: { address: name, allow_role_name: true, ...account } })
   print('Mailbox successfully added.')
   print(loginInformation(data.credentials))
 }
@@ -104,7 +104,12 @@ export async function setLock(
     remark(`Nobody can log on before its domain is unlocked too: winpop unlock ${data.domain}`)
 }
 
+function assertDomain(name: string | undefined): void {
+  if (name && isMailbox(name)) throw new UsageError(`${name} is a mailbox; name a domain.`)
+}
+
 export async function list({ client, print }: Context, domain?: string): Promise<void> {
+  assertDomain(domain)
   if (domain === undefined) {
     const domains = items(listDomains, { client, query: { limit: 1000 } })
     return printAll(print, domainHeading, domains, domainLine, 'domain')
@@ -132,6 +137,7 @@ async function printAll<Item>(
 }
 
 export async function stat({ client, print }: Context, domain?: string): Promise<void> {
+  assertDomain(domain)
   if (domain !== undefined) {
     const { data } = await getDomainStatistics({ client, path: { domain } })
     for (const [what, value] of figures(data)) print(figure(what, value))
@@ -164,5 +170,6 @@ export async function set({ client, print, remark }: Context, name: string, valu
   const setting = findSetting(name)
   await updateServer({ client, body: setting.set(value) })
   print('Setting successfully changed.')
-  if (setting.note) remark(setting.note)
+  const note = setting.note?.(value)
+  if (note) remark(note)
 }

@@ -18,7 +18,10 @@ export async function readPassword(given: string | true | undefined, streams: St
 async function firstLine(stdin: NodeJS.ReadableStream): Promise<string> {
   const lines = createInterface({ input: stdin, crlfDelay: Number.POSITIVE_INFINITY })
   try {
-    for await (const line of lines) if (line !== '') return line
+    for await (const line of lines) {
+      const text = line.replace(/^\uFEFF/, '') // Windows programs begin a file of UTF-8 with it
+      if (text !== '') return text
+    }
   } finally {
     lines.close()
   }

@@ -57,10 +57,21 @@ function describe(error: Error): string {
       ? `No answer from the service: ${cause.message || (cause as NodeJS.ErrnoException).code}`
       : error.message
   }
-  const { errors = [], detail: whole } = error.problem
+  const { errors = [], detail: whole, conflict } = error.problem
+  const hint =
+    hints[error.code ?? ''] ??
+    (error.code === 'name-taken' && conflict && `It belongs to ${conflict.address}.`)
   const others = errors.filter(({ detail }) => detail !== whole)
   const places = others.map(({ pointer, detail }) => `  ${pointer}: ${detail}`)
-  return [error.message, ...places].join('\n')
+  return [error.message, ...(hint ? [hint] : []), ...places].join('\n')
+}
+
+/** What the old tool's words for the way out are. */
+const hints: Record<string, string> = {
+  'mailbox-deleted': 'winpop del removes it for good, so that its name is free.',
+  'account-exists':
+    'Add the mailbox without /createuser, or delete the account with its mailbox: winpop del … /deleteuser',
+  'unknown-account': 'Add the mailbox with /createuser and a password.',
 }
 
 function buildProgram(surroundings: Surroundings): Command {
@@ -143,7 +154,9 @@ function openContext(surroundings: Surroundings): Context {
   const { env, stdout, stderr } = surroundings
   const { MAILWRIGHT_URL: url = 'http://127.0.0.1:8080', MAILWRIGHT_TOKEN: token } = env
   if (!token)
-    throw new UsageError('MAILWRIGHT_TOKEN is not set. It holds the token that the service is called with.')
+    throw new UsageError(
+      'MAILWRIGHT_TOKEN is not set. It holds the token that the service is called with: npm run -s token prints one where the service runs.',
+    )
   if (!URL.canParse(url)) throw new UsageError('MAILWRIGHT_URL is not a URL.')
   return {
     client: createClient({ url, token, attempts: 3, timeoutSeconds: 900 }), // a large domain takes a while to delete

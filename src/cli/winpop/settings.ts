@@ -6,8 +6,13 @@ interface Setting {
   get(server: Server): string
   set(value: string): ServerUpdate
   /** What an administrator of the old tool would expect of it, and it is not. */
-  note?: string
+  note?(value: string): string | undefined
 }
+
+const lockedOut =
+  'Accounts of the kind password_file cannot log on at all now: they know no secure password authentication.'
+const toldOnly =
+  'Mail programs are told this port. Which one Dovecot listens on is in its own configuration (service pop3-login).'
 
 const settings: Record<string, Setting> = {
   authentication: {
@@ -17,11 +22,12 @@ const settings: Record<string, Setting> = {
   sparequired: {
     get: ({ require_secure_password }) => (require_secure_password ? '1' : '0'),
     set: (value) => ({ require_secure_password: readSwitch(value) }),
+    note: (value) => (value === '1' ? lockedOut : undefined),
   },
   port: {
     get: ({ pop3s_port }) => String(pop3s_port),
-    set: (value) => ({ pop3s_port: readNumber(value) }),
-    note: 'Mail programs are told this port. Which one Dovecot listens on is in its own configuration (service pop3-login).',
+    set: (value) => ({ pop3s_port: readPort(value) }),
+    note: () => toldOnly,
   },
 }
 
@@ -70,7 +76,12 @@ function readSwitch(value: string): boolean {
   throw new UsageError('It is 0 (not required) or 1 (required).')
 }
 
-function readNumber(value: string): number {
-  if (/^\d{1,5}$/.test(value)) return Number(value)
+function readPort(value: string): number {
+  if (value === '110')
+    throw new UsageError(
+      'Port 110 is POP3 without TLS. What mail programs are told is POP3 inside TLS, usually 995.',
+    )
+  const port = Number(value)
+  if (/^\d{1,5}$/.test(value) && port >= 1 && port <= 65_535) return port
   throw new UsageError('It is a number from 1 to 65535.')
 }
