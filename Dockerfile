@@ -9,6 +9,7 @@ RUN npm ci --omit=dev --omit=optional --ignore-scripts && npm cache clean --forc
 COPY src src
 COPY clients/typescript/src clients/typescript/src
 COPY migrations migrations
+COPY docs docs
 COPY LICENSE README.md ./
 USER node
 VOLUME /data

@@ -27,6 +27,7 @@ import { DomainStatistics, domainStatistics } from './domains/statistics.ts'
 import { drain } from './drain.ts'
 import { dryRun } from './dry-run/declaration.ts'
 import { createExports } from './exports/exports.ts'
+import { guide } from './guide/routes.ts'
 import { Health, health } from './health.ts'
 import { idempotency } from './idempotency/declaration.ts'
 import { imports } from './imports/routes.ts'
@@ -115,6 +116,7 @@ export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
   await app.register(health, { db })
   await app.register(problemPages)
   await app.register(reference)
+  await app.register(guide)
   await app.register(autoconfig, { db, limit: limits.configurations })
   await app.register(metricsRoute, { metrics, auth: { ...options.auth, check } })
   await app.register(

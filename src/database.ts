@@ -97,13 +97,28 @@ export function openDatabase(
   return db
 }
 
-/** Kysely has no names for statements. */
+/**
+ * Kysely has no names for statements. The plan that Postgres keeps is made at the first use, and without reading whole
+ * tables: on one that is still empty that would be the cheapest, and would stay so until it is analyzed.
+ */
 function namePrepared(client: pg.ClientBase): void {
   const query = client.query.bind(client) as (...parameters: unknown[]) => unknown
+  const command = (text: string) => (query(text) as Promise<unknown>).catch(() => {}) // its statement fails as well
+  const planned = new Set<string>()
+  const plan = async (name: string, text: unknown, values: unknown) => {
+    planned.add(name)
+    await command('set enable_seqscan = off; set plan_cache_mode = force_generic_plan')
+    try {
+      return await query({ name, text, values })
+    } finally {
+      await command('reset enable_seqscan; reset plan_cache_mode')
+    }
+  }
   Object.assign(client, {
     query: (text: unknown, values: unknown, ...rest: unknown[]) => {
       const name = typeof text === 'string' ? nameOf(text) : undefined
-      return name === undefined ? query(text, values, ...rest) : query({ name, text, values }, ...rest)
+      if (name === undefined) return query(text, values, ...rest)
+      return planned.has(name) ? query({ name, text, values }) : plan(name, text, values)
     },
   })
 }

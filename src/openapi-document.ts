@@ -25,6 +25,7 @@ const tags = [
 ]
 
 const description = `Provisions mail domains, mailboxes and accounts in Postgres, where Postfix and Dovecot read them live.
+Besides this reference there is the [documentation](/guide/): getting started, whole tasks, mail programs, operations.
 
 - **Names.** The local part of an address is also a login name by itself, so it belongs to one mailbox in the whole installation: \`user01@example.jp\` and \`user01@example.com\` cannot both exist (409 \`name-taken\`). Whether a name is free is therefore the one thing a caller can learn about domains that are not its own.
 - **Errors** are \`application/problem+json\` (RFC 9457). Switch on \`type\`: \`/problems/<code>\`; each is a page of this service.

@@ -11,6 +11,7 @@ export function welcome({ url, notes }: RunningService, config: Config, token: s
     '',
     `Mailwright listens on ${base}`,
     `API reference        ${base}/docs`,
+    `Documentation        ${base}/guide/`,
     ...notes.map((note) => `Note: ${note}`),
     '',
     'The first domain and mailbox:',

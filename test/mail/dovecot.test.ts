@@ -9,6 +9,7 @@ import type { Folders } from '../../src/mail/folders.ts'
 import { collectValues } from '../../src/mail/servers.ts'
 import { fill } from '../../src/mail/templates.ts'
 import { dovecotProgram, dovecotVersion } from '../support/mail-servers.ts'
+import { readBlocks, readPage } from '../support/pages.ts'
 
 const folder = await mkdtemp(join(tmpdir(), 'mailwright-templates-'))
 after(() => rm(folder, { recursive: true }))
@@ -54,5 +55,14 @@ if (dovecotVersion().startsWith('2.4.')) {
     const taken = execFileSync(dovecotProgram, ['-n', '-c', file], { encoding: 'utf8' })
     assert.match(taken, /^passdb clear-text \{/m)
     assert.match(taken, /^ {6}password = secret$/m)
+  })
+
+  test('Dovecot 2.4 takes what docs/connecting.md shows', async () => {
+    const blocks = readBlocks(await readPage('docs/connecting.md'))
+    const shown = blocks.find(({ text }) => text.includes('passdb clear-text'))?.text ?? ''
+    const file = join(folder, 'connecting.conf')
+    await writeFile(file, `dovecot_config_version = 2.4.1\ndovecot_storage_version = 2.4.1\n${shown}`)
+    const taken = execFileSync(dovecotProgram, ['-n', '-c', file], { encoding: 'utf8' })
+    assert.match(taken, /^passdb challenge-response \{/m)
   })
 }

@@ -129,6 +129,17 @@ export async function curlCapability({ ports }: MailServers, protocol: 'pop3' | 
   return (await run('curl', ['-sSkv', '--url', url, '-X', command])).output
 }
 
+/** The names of the SASL mechanisms that a server offers inside TLS, in the order of the alphabet. */
+export async function readMechanisms(servers: MailServers, protocol: 'pop3' | 'imap' | 'submission') {
+  if (protocol === 'submission') {
+    const greetings = (await swaksGreeting(servers)).matchAll(/^ ?<~ +250[ -]AUTH (.*)$/gm)
+    return [...greetings].at(-1)?.[1]?.trim().split(' ').sort() ?? []
+  }
+  const list = await curlCapability(servers, protocol)
+  if (protocol === 'pop3') return /^SASL (.*)$/m.exec(list)?.[1]?.trim().split(' ').sort() ?? []
+  return [...new Set([...list.matchAll(/\bAUTH=([\w-]+)/g)].map(([, name = '']) => name))].sort()
+}
+
 /** What submission offers inside TLS. */
 export async function swaksGreeting({ ports }: MailServers): Promise<string> {
   const server = `127.0.0.1:${ports.submission}`

@@ -9,6 +9,7 @@ import pino from 'pino'
 import { buildApp } from '../../src/app.ts'
 import { type Db, openDatabase } from '../../src/database.ts'
 import type { DomainName } from '../../src/domains/name.ts'
+import type { Issuer } from '../../src/issuer.ts'
 import type { DoveadmConfig } from '../../src/jobs/doveadm.ts'
 import { startWorker } from '../../src/jobs/worker.ts'
 import { type InstallationKeys, loadOrCreateKeys } from '../../src/keys.ts'
@@ -46,6 +47,9 @@ interface Options {
   limits?: RateLimits
   /** Of another service, so that the tokens of one are good at both. */
   keys?: InstallationKeys
+  /** An identity provider whose tokens are accepted too, and the claim of them that lists domains. */
+  issuer?: Issuer
+  domainsClaim?: string
   /** false: each request asks the table for its token, as where changes cannot be heard. */
   remembersTokens?: boolean
 }
@@ -55,7 +59,7 @@ interface Options {
  * beside it. All of it ends with the test file.
  */
 export async function startService(options: Options = {}): Promise<Service> {
-  const { jobs, limits, remembersTokens = true } = options
+  const { jobs, limits, issuer, domainsClaim = 'mailwright_domains', remembersTokens = true } = options
   const database = await cloneDatabase()
   const folder = await mkdtemp(join(tmpdir(), 'mailwright-test-'))
   const keys = options.keys ?? (await loadOrCreateKeys(join(folder, 'token-key.json')))
@@ -67,7 +71,7 @@ export async function startService(options: Options = {}): Promise<Service> {
   const app = await buildApp({
     db,
     derivations,
-    auth: { keys, domainsClaim: 'mailwright_domains' },
+    auth: { keys, issuer, domainsClaim },
     ...(remembersTokens && { databaseUrl: database.serviceUrl }),
     ...(limits && { limits }),
     fastify: { logger: { level: 'trace', stream: { write: (line: string) => void log.push(line) } } },

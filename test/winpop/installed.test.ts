@@ -47,6 +47,13 @@ test('what the package installs is built, and runs', async () => {
   assert.equal(none.code, 2)
 })
 
+test('whoever reads the list may stop reading', async () => {
+  const connection = { MAILWRIGHT_URL: service.url, MAILWRIGHT_TOKEN: await service.token() }
+  const line = `"${bin('winpop')}" list | true; echo "\${PIPESTATUS[0]}"`
+  const { stdout, stderr } = await run('bash', ['-c', line], { env: connection })
+  assert.deepEqual({ stdout, stderr }, { stdout: '0\n', stderr: '' })
+})
+
 test('the other commands are in it, with help of their own', async () => {
   const help = await run(bin('mailwright'), ['--help'])
   for (const name of ['token', 'import', 'unseal', 'winpop'])

@@ -1,15 +1,24 @@
 /** A mistake of whoever typed the command. */
 export class UsageError extends Error {}
 
-/** The switches of the old tool; true: with a value. */
-const switches: Record<string, boolean> = { createuser: true, deleteuser: false, user: true }
+interface Switch {
+  command: string
+  takesValue: boolean
+}
+
+const switches: Record<string, Switch> = {
+  createuser: { command: 'add', takesValue: true },
+  deleteuser: { command: 'delete', takesValue: false },
+  user: { command: 'createquotafile', takesValue: true },
+}
 
 const helpWords = new Set(['/?', '-?', '-h', '--help', '/help'])
 
 /**
  * The old spelling in that of today's command lines: `/CREATEUSER secret`, `/createuser:secret` and `/createuser=secret`
  * become `--createuser=secret`. In any case, in any order; what is no switch comes after `--`, since a password may begin
- * with a hyphen. A password may begin with a slash as well, so nothing but a switch is looked for in the one place of it.
+ * with a hyphen. A password may begin with a slash as well, so no switch is looked for in the one place of it. What is typed
+ * wrong is not repeated: it may be a password.
  */
 export function modernize([command = '/?', ...rest]: readonly string[]): string[] {
   if (helpWords.has(command.toLowerCase())) return ['help']
@@ -20,21 +29,20 @@ export function modernize([command = '/?', ...rest]: readonly string[]): string[
   const words: string[] = []
   while (rest.length > 0) {
     const word = rest.shift()!
-    const option = readSwitch(word, rest)
-    if (option !== undefined) options.push(option)
-    else if (word.startsWith('/') && !isPassword(name, words))
-      throw new UsageError(`There is no switch ${word}.`)
+    if (word.startsWith('/') && !isPassword(name, words)) options.push(readSwitch(name, word, rest))
     else words.push(word)
   }
   return [name, ...options, '--', ...words]
 }
 
 /** Takes the value from what follows, where it is a word of its own. */
-function readSwitch(word: string, following: string[]): string | undefined {
-  const [, written, separator, value] = /^\/([a-z]+)(?:([:=])(.*))?$/is.exec(word) ?? []
-  const name = written?.toLowerCase() ?? ''
-  if (!Object.hasOwn(switches, name)) return undefined
-  if (!switches[name]) {
+function readSwitch(command: string, word: string, following: string[]): string {
+  const [, written = '', separator, value] = /^\/([a-z]+)(?:([:=])(.*))?$/is.exec(word) ?? []
+  const name = written.toLowerCase()
+  const known = Object.hasOwn(switches, name) ? switches[name] : undefined
+  if (known?.command !== (command === 'del' ? 'delete' : command))
+    throw new UsageError(`${command} has no such switch.`)
+  if (!known.takesValue) {
     if (separator === undefined) return `--${name}`
     throw new UsageError(`/${name} takes no value.`)
   }

@@ -33,7 +33,7 @@ export interface Context {
 const isMailbox = (name: string) => name.includes('@')
 
 function assertMailbox(name: string): void {
-  if (!isMailbox(name)) throw new UsageError(`${name} is not the address of a mailbox: user@domain.`)
+  if (!isMailbox(name)) throw new UsageError('Name a mailbox first: user@domain.') // it may be the password that stands there
 }
 
 export async function add(context: Context, name: string, createUser?: string | true): Promise<void> {

@@ -28,6 +28,7 @@ out, or give - in its place: then it is asked for, or read from standard input.`
 /** Runs one command line, in the spelling of the old tool. */
 export async function winpop(args: readonly string[], surroundings: Surroundings): Promise<ExitCode> {
   const { stdout, stderr } = surroundings
+  stdout.once('error', leave)
   try {
     await buildProgram(surroundings).parseAsync(modernize(args), { from: 'user' })
     return args.length === 0 ? 2 : 0 // without a command it shows what there is
@@ -39,7 +40,14 @@ export async function winpop(args: readonly string[], surroundings: Surroundings
     return mistake ? 2 : 1
   } finally {
     await new Promise((resolve) => stdout.write('', resolve))
+    stdout.off('error', leave)
   }
+}
+
+/** Whoever reads has seen enough, such as `head`. */
+function leave(error: NodeJS.ErrnoException): void {
+  if (error.code !== 'EPIPE') throw error
+  process.exit(0)
 }
 
 function describe(error: Error): string {

@@ -46,7 +46,7 @@ export function findSetting(written: string): Setting {
   const setting = Object.hasOwn(settings, full) ? settings[full] : undefined
   if (setting) return setting
   if (Object.hasOwn(elsewhere, full)) throw new UsageError(elsewhere[full])
-  throw new UsageError(`There is no setting ${written}; there are: ${settingNames.join(', ')}.`)
+  throw new UsageError(`There is no such setting; there are: ${settingNames.join(', ')}.`)
 }
 
 type Authentication = Server['authentication']
