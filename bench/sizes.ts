@@ -24,6 +24,7 @@ const postgres = await startTemporaryPostgres({
   settings: { full_page_writes: 'on', max_wal_size: '8GB', checkpoint_timeout: '1h' },
 })
 const admin = new pg.Pool({ connectionString: postgres.url, max: 2 })
+admin.on('error', () => {}) // a connection that still closes when its Postgres is stopped
 await migrate({ ownerUrl: postgres.url, service: loginOf(postgres.url) })
 await fillMailboxes(admin, many)
 await fillBeside(admin, many)

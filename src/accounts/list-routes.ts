@@ -7,8 +7,9 @@ import { linkNext, parseCursor, toPage } from '../pagination.ts'
 import { listAnswer, problemResponses, wholeListText } from '../responses.ts'
 import { ref } from '../schemas.ts'
 import { accountColumns } from './csv.ts'
+import { compileAccounts, listAccounts } from './list.ts'
 import { Account, AccountList, AccountListQuery } from './schemas.ts'
-import { compileAccounts, listAccounts, toAccount } from './store.ts'
+import { toAccount } from './store.ts'
 
 export const accountList: FastifyPluginAsyncTypebox<{ db: Db; exports: Exports }> = async (
   app,
