@@ -102,7 +102,8 @@ export function openDatabase(
  * tables: on one that is still empty that would be the cheapest, and would stay so until it is analyzed.
  */
 function namePrepared(client: pg.ClientBase): void {
-  const query = client.query.bind(client) as (...parameters: unknown[]) => unknown
+  const query = (...parameters: unknown[]): unknown =>
+    Reflect.apply(pg.Client.prototype.query, client, parameters)
   const command = (text: string) => (query(text) as Promise<unknown>).catch(() => {}) // its statement fails as well
   const planned = new Set<string>()
   const plan = async (name: string, text: unknown, values: unknown) => {
