@@ -31,9 +31,9 @@ export interface DatabaseOptions {
  */
 export async function allowLongStatements(tx: Tx): Promise<void> {
   if (currentTrial()) return
-  await sql`select set_config('statement_timeout', '15min', true), set_config('enable_hashjoin', 'on', true)`.execute(
-    tx,
-  )
+  await sql`
+    select set_config('statement_timeout', '15min', true), set_config('enable_hashjoin', 'on', true),
+      set_config('enable_seqscan', 'on', true)`.execute(tx)
 }
 
 /**
@@ -42,9 +42,12 @@ export async function allowLongStatements(tx: Tx): Promise<void> {
  */
 export async function withHashJoins<T>(db: Db, run: () => Promise<T>): Promise<T> {
   await sql`set local enable_hashjoin = on`.execute(db)
-  const result = await run()
-  await sql`set local enable_hashjoin = off`.execute(db)
-  return result
+  try {
+    return await run()
+  } finally {
+    // refused only in a transaction that has failed, and ends with it
+    await sql`set local enable_hashjoin = off`.execute(db).catch(() => {})
+  }
 }
 
 /**
@@ -60,9 +63,11 @@ export async function planForAnySize(tx: Tx): Promise<void> {
 /**
  * Every hot statement is a few probes of indexes, and the planner is told so: it knows only the domain that is usual, and
  * for one that is a thousand times as large reads and sorts all of it, or merges with a whole table, for one page. And
- * where aliases lead is estimated as endless: a compiler's half second is more than it takes to find out.
+ * where aliases lead is estimated as endless: a compiler's half second is more than it takes to find out. The plan of a
+ * prepared statement was made for the size that its tables had then, and reading all of a small one would be the cheapest.
  */
-const planner = '-c jit=off -c random_page_cost=1 -c enable_hashjoin=off -c enable_mergejoin=off'
+export const planner =
+  '-c jit=off -c random_page_cost=1 -c enable_hashjoin=off -c enable_mergejoin=off -c enable_seqscan=off'
 
 /**
  * Opens a pool. A statement that runs longer than 15 s, or waits longer than 10 s for a lock, or a
@@ -97,29 +102,13 @@ export function openDatabase(
   return db
 }
 
-/**
- * Kysely has no names for statements. The plan that Postgres keeps is made at the first use, and without reading whole
- * tables: on one that is still empty that would be the cheapest, and would stay so until it is analyzed.
- */
+/** Kysely has no names for statements. */
 function namePrepared(client: pg.ClientBase): void {
-  const query = (...parameters: unknown[]): unknown =>
-    Reflect.apply(pg.Client.prototype.query, client, parameters)
-  const command = (text: string) => (query(text) as Promise<unknown>).catch(() => {}) // its statement fails as well
-  const planned = new Set<string>()
-  const plan = async (name: string, text: unknown, values: unknown) => {
-    planned.add(name)
-    await command('set enable_seqscan = off; set plan_cache_mode = force_generic_plan')
-    try {
-      return await query({ name, text, values })
-    } finally {
-      await command('reset enable_seqscan; reset plan_cache_mode')
-    }
-  }
   Object.assign(client, {
     query: (text: unknown, values: unknown, ...rest: unknown[]) => {
       const name = typeof text === 'string' ? nameOf(text) : undefined
-      if (name === undefined) return query(text, values, ...rest)
-      return planned.has(name) ? query({ name, text, values }) : plan(name, text, values)
+      const parameters = name === undefined ? [text, values, ...rest] : [{ name, text, values }, ...rest]
+      return Reflect.apply(pg.Client.prototype.query, client, parameters)
     },
   })
 }

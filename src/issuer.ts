@@ -36,7 +36,7 @@ const fetchTimeoutMs = 5_000
 const documentMaxBytes = 1024 * 1024
 const retryMs = 5_000 // while there are no keys, each caller waits for them
 const unknownKeyMs = 30_000 // anybody can invent a key id, so it must not cost a fetch each time
-const keysMaxAgeMs = 600_000 // a key that the issuer withdrew is refused after this time
+const keysMaxAgeMs = 600_000 // a key that the issuer withdrew is refused after this time, and the minute of src/auth.ts
 
 /** Contacts the issuer at the first token, not before, so that the service starts while it is away. */
 export function createIssuer({ issuer, audience }: { issuer: string; audience: string | string[] }): Issuer {

@@ -37,15 +37,8 @@ function readConfigOrExit(): Config {
 
 /** JSON on anything but a terminal, so that no text of a client can forge a line. */
 function createLog({ logLevel }: Config): Logger {
-  if (!process.stdout.isTTY) return pino({ level: logLevel }, openLogFile())
+  if (!process.stdout.isTTY) return pino({ level: logLevel })
   return pino({ level: logLevel, transport: { target: 'pino-pretty', options: { ignore: 'pid,hostname' } } })
-}
-
-/** Lines are written together, a tenth of a second late: a system call for each costs a tenth of a read. */
-function openLogFile(): pino.DestinationStream {
-  const file = pino.destination({ dest: 1, minLength: 4096, periodicFlush: 100 })
-  process.on('exit', () => file.flushSync())
-  return file
 }
 
 /** A token in the log of a container would be there for all who read it. */

@@ -17,8 +17,11 @@ export function createVerifiedTokens<T>(): VerifiedTokens<T> {
   const keyOf = (token: string) => hash('sha256', token, 'base64url')
   return {
     get(token) {
-      const verified = known.get(keyOf(token))
-      return verified && Date.now() < verified.until ? verified.value : undefined
+      const key = keyOf(token)
+      const verified = known.get(key)
+      if (verified && Date.now() < verified.until) return verified.value
+      known.delete(key)
+      return undefined
     },
     keep(token, value, { exp = 0, seconds }) {
       const key = keyOf(token)

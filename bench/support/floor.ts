@@ -4,6 +4,7 @@
  */
 import Fastify from 'fastify'
 import pg from 'pg'
+import { planner } from '../../src/database.ts'
 import type { Statement } from './statements.ts'
 
 export interface Floor {
@@ -14,7 +15,6 @@ export interface Floor {
 }
 
 const { url, get, create } = JSON.parse(process.env.FLOOR ?? '') as Floor
-const planner = '-c jit=off -c random_page_cost=1 -c enable_hashjoin=off -c enable_mergejoin=off' // as the service has it
 const int8 = 20
 pg.types.setTypeParser(int8, Number)
 const pool = new pg.Pool({ connectionString: url, max: 20, options: planner })

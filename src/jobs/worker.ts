@@ -45,6 +45,7 @@ export function startWorker(options: WorkerOptions): Worker {
   const loop = (async () => {
     while (!stopping.signal.aborted) {
       await work(pool, former, options, stopping.signal).catch((error: Error) => {
+        if (stopping.signal.aborted) return
         options.log.warn({ reason: error.message }, 'the job worker is started again')
       })
       await sleep(againMs, undefined, { signal: stopping.signal }).catch(() => {})
