@@ -53,7 +53,8 @@ async function judgeAnswers(folder: string): Promise<void> {
   process.exitCode = 1
 }
 
-async function makeTemplate(url: string): Promise<void> {
+/** What each test file clones, on a server that has none of it. */
+export async function makeTemplate(url: string): Promise<void> {
   const admin = new pg.Client(url)
   await admin.connect()
   await admin.query(`drop database if exists ${templateDatabase}`)
