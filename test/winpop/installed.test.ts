@@ -4,6 +4,8 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
+import own from '../../cli/package.json' with { type: 'json' }
+import whole from '../../package.json' with { type: 'json' }
 import { startService } from '../support/service.ts'
 
 const service = await startService()
@@ -71,4 +73,10 @@ test('the other commands are in it, with help of their own', async () => {
   assert.match(imported.stderr, /^401 /)
   assert.equal(imported.code, 1)
   assert.equal((await run(bin('mailwright'), ['fly'])).code, 2)
+})
+
+test('its version and what it needs are those of the service', () => {
+  assert.equal(own.version, whole.version)
+  const needed = Object.entries(own.dependencies).filter(([name]) => name !== 'tr46') // 7 wants Node 22
+  for (const [name, range] of needed) assert.equal(range, whole.dependencies[name as 'jose'], name)
 })

@@ -83,6 +83,7 @@ function buildProgram(surroundings: Surroundings): Command {
     .helpCommand('help [cmd]', 'Shows what a command takes.')
     .addHelpText('after', remarks)
     .configureHelp({
+      sortSubcommands: true,
       subcommandTerm: (command) => `${command.name().toUpperCase()} ${command.usage()}`.trimEnd(),
       optionTerm: ({ flags }) => flags.replace('--', '/'),
       commandUsage: (command) =>
@@ -94,11 +95,19 @@ function buildProgram(surroundings: Surroundings): Command {
   return program
 }
 
+/** The eleven in two halves; help lists them by their names. */
 function addCommands(program: Command, surroundings: Surroundings): void {
-  const command = (name: string, usage: string, description: string) =>
+  const command: Declare = (name, usage, description) =>
     program.command(name).usage(usage).description(description).helpOption(false).allowExcessArguments(false)
   const context = () => openContext(surroundings)
+  addObjectCommands(command, context)
+  addServerCommands(command, context, surroundings)
+}
 
+type Declare = (name: string, usage: string, description: string) => Command
+
+/** Those about domains and mailboxes. */
+function addObjectCommands(command: Declare, context: () => Context): void {
   command(
     'add',
     '<domain> | <user@domain> [/createuser <password>]',
@@ -111,10 +120,6 @@ function addCommands(program: Command, surroundings: Surroundings): void {
     .argument('<address>')
     .argument('[password]')
     .action((address, password) => changePassword(context(), address, password))
-  command('createquotafile', '<user@domain> [/user:<name>]', 'Is not needed any more.')
-    .argument('<address>')
-    .option('--user [name]')
-    .action(() => void surroundings.stdout.write(`${notNeeded}\n`))
   command(
     'delete',
     '<domain> | <user@domain> [/deleteuser]',
@@ -124,15 +129,29 @@ function addCommands(program: Command, surroundings: Surroundings): void {
     .argument('<name>')
     .option('--deleteuser')
     .action((name, { deleteuser }) => remove(context(), name, deleteuser))
-  command('get', '<setting>', `Shows a setting: ${settingNames.join(', ')}.`)
-    .argument('<setting>')
-    .action((setting) => get(context(), setting))
   command('list', '[<domain>]', 'Lists the domains, or the mailboxes of one.')
     .argument('[domain]')
     .action((domain) => list(context(), domain))
   command('lock', '<domain> | <user@domain>', 'Nobody can log on any more; mail still arrives.')
     .argument('<name>')
     .action((name) => setLock(context(), name, true))
+  command('stat', '[<domain>]', 'Shows the numbers of the server, or of a domain.')
+    .argument('[domain]')
+    .action((domain) => stat(context(), domain))
+  command('unlock', '<domain> | <user@domain>', 'Lets log on again.')
+    .argument('<name>')
+    .action((name) => setLock(context(), name, false))
+}
+
+/** Those about settings, and those that nothing is left of. */
+function addServerCommands(command: Declare, context: () => Context, { stdout }: Streams): void {
+  command('createquotafile', '<user@domain> [/user:<name>]', 'Is not needed any more.')
+    .argument('<address>')
+    .option('--user [name]')
+    .action(() => void stdout.write(`${notNeeded}\n`))
+  command('get', '<setting>', `Shows a setting: ${settingNames.join(', ')}.`)
+    .argument('<setting>')
+    .action((setting) => get(context(), setting))
   command('migratetoad', '<user@domain>', 'Has no equivalent.')
     .argument('<address>')
     .action(() => {
@@ -142,12 +161,6 @@ function addCommands(program: Command, surroundings: Surroundings): void {
     .argument('<setting>')
     .argument('<value...>')
     .action((setting, values: string[]) => set(context(), setting, values.join(' ')))
-  command('stat', '[<domain>]', 'Shows the numbers of the server, or of a domain.')
-    .argument('[domain]')
-    .action((domain) => stat(context(), domain))
-  command('unlock', '<domain> | <user@domain>', 'Lets log on again.')
-    .argument('<name>')
-    .action((name) => setLock(context(), name, false))
 }
 
 function openContext(surroundings: Surroundings): Context {
