@@ -25,3 +25,23 @@ export interface Part {
   name: string
   run(context: Context): Promise<Result[]>
 }
+
+interface Comparison {
+  measure: string
+  floor: string
+  unit: string
+  /** What is measured and what it is measured against, each with its name and its rounds. */
+  sides: [one: [of: string, rounds: number[]], other: [of: string, rounds: number[]]]
+  goal: Result['goal']
+  note?: string
+}
+
+/** The first side as a share of the second, round by round. */
+export function compare({ unit, sides, ...said }: Comparison): Result {
+  const [[, one], [, other]] = sides
+  return {
+    ...said,
+    figures: sides.map(([of, rounds]) => ({ of, unit, rounds })),
+    ratios: one.map((value, i) => value / other[i]!),
+  }
+}

@@ -8,7 +8,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import pg from 'pg'
 import { buildApp } from '../src/app.ts'
-import { openDatabase, poolOf } from '../src/database.ts'
+import { openDatabase } from '../src/database.ts'
 import { startTemporaryPostgres } from '../src/embedded.ts'
 import { loadOrCreateKeys } from '../src/keys.ts'
 import { migrate } from '../src/migrations.ts'
@@ -31,15 +31,8 @@ await fillBeside(admin, many)
 await admin.query('vacuum')
 await printSizes()
 
-const db = openDatabase(postgres.url)
 let statements = 0
-poolOf(db).on('connect', (client) => {
-  const query = client.query
-  client.query = ((...values: Parameters<typeof query>) => {
-    statements++
-    return query.apply(client, values)
-  }) as typeof query
-})
+const db = openDatabase(postgres.url, { onStatement: () => (statements += 1) })
 const keys = await loadOrCreateKeys(join(folder, 'token-key.json'))
 const app = await buildApp({
   db,

@@ -1,12 +1,17 @@
 import { execFile } from 'node:child_process'
-import { readFile, writeFile } from 'node:fs/promises'
+import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
-import type { Part } from '../part.ts'
+import { compare, type Part } from '../part.ts'
 import { call } from '../support/api.ts'
 import { finishImport, names, passwordHash, sendImport } from '../support/imports.ts'
-import { type Installation, openInstallation, type Running } from '../support/installation.ts'
-import { inTurns, ratiosOf } from '../support/turns.ts'
+import {
+  type Installation,
+  openInstallation,
+  type Running,
+  residentMegabytes,
+} from '../support/installation.ts'
+import { inTurns } from '../support/turns.ts'
 
 const domain = 'example.jp'
 const run = promisify(execFile)
@@ -23,16 +28,16 @@ export const imports: Part = {
       const sides = [() => byService(installation, service, rows), () => byHand(installation, rows)]
       const [served, copied] = (await inTurns(Math.ceil(rounds / 3), sides)) as [number[], number[]]
       return [
-        {
+        compare({
           measure: `import of ${rows} rows with password_hash, rows a second`,
           floor: 'psql \\copy into a staging table and one statement for each table, events included',
-          figures: [
-            { of: 'import, from the first octet sent to completed', unit: 'rows a second', rounds: served },
-            { of: 'psql', unit: 'rows a second', rounds: copied },
+          unit: 'rows a second',
+          sides: [
+            ['import, from the first octet sent to completed', served],
+            ['psql', copied],
           ],
-          ratios: ratiosOf(served, copied),
           goal: { atLeast: 0.5 },
-        },
+        }),
       ]
     } finally {
       await installation.close()
@@ -81,12 +86,11 @@ async function byService({ token }: Installation, { url }: Running, rows: number
   return (rows / (performance.now() - began)) * 1000
 }
 
-async function highest({ token }: Installation, { url, child }: Running, rows: number): Promise<number> {
-  const caller = { url, token }
+async function highest({ token }: Installation, service: Running, rows: number): Promise<number> {
+  const caller = { url: service.url, token }
   let most = 0
   const look = async () => {
-    const status = await readFile(`/proc/${child.pid}/status`, 'utf8')
-    most = Math.max(most, (Number(/VmRSS:\s+(\d+)/.exec(status)?.[1]) * 1024) / 1e6)
+    most = Math.max(most, await residentMegabytes(service))
   }
   await finishImport(caller, await sendImport(caller, { domain, rows }), rows, look)
   return most

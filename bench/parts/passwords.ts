@@ -1,11 +1,11 @@
 import { availableParallelism } from 'node:os'
 import { deriveVerifiers } from '../../src/accounts/verifiers.ts'
 import { createWorkQueue } from '../../src/work-queue.ts'
-import type { Part } from '../part.ts'
+import { compare, type Part } from '../part.ts'
 import { call } from '../support/api.ts'
 import { rate } from '../support/figures.ts'
 import { openInstallation } from '../support/installation.ts'
-import { inTurns, ratiosOf } from '../support/turns.ts'
+import { inTurns } from '../support/turns.ts'
 
 const parallel = 16
 const password = 'correct horse battery'
@@ -35,17 +35,17 @@ export const passwords: Part = {
         () => rate(derive, { parallel, ms }),
       ])) as [number[], number[]]
       return [
-        {
+        compare({
           measure: 'create mailbox with a new account and password, a second',
           floor: `the same derivations (Argon2id, SCRAM-SHA-256) alone, ${availableParallelism()} at once`,
-          figures: [
-            { of: 'creates', unit: 'a second', rounds: creates },
-            { of: 'derivations', unit: 'a second', rounds: derivations },
+          unit: 'a second',
+          sides: [
+            ['creates', creates],
+            ['derivations', derivations],
           ],
-          ratios: ratiosOf(creates, derivations),
           goal: { atLeast: 0.9 },
           note: 'The process that calls, and Postgres, use the same processors as the derivations.',
-        },
+        }),
       ]
     } finally {
       await installation.close()

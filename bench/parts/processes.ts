@@ -1,9 +1,9 @@
-import type { Part } from '../part.ts'
+import { compare, type Part } from '../part.ts'
 import { call } from '../support/api.ts'
 import { rate } from '../support/figures.ts'
 import { openInstallation } from '../support/installation.ts'
 import { load } from '../support/load.ts'
-import { inTurns, ratiosOf } from '../support/turns.ts'
+import { inTurns } from '../support/turns.ts'
 
 /** What a second process on the same Postgres gains: reads, which one thread of JavaScript does, and password creates. */
 export const processes: Part = {
@@ -47,21 +47,19 @@ export const processes: Part = {
         () => create(callers),
         () => create(callers.slice(0, 1)),
       ])) as [number[], number[]]
-      const result = (what: string, both: number[], alone: number[], atLeast: number) => ({
-        measure: `${what} through two processes, a second`,
-        floor: 'through one',
-        figures: [
-          { of: 'two processes', unit: 'a second', rounds: both },
-          { of: 'one process', unit: 'a second', rounds: alone },
-        ],
-        ratios: ratiosOf(both, alone),
-        goal: { atLeast },
-        note: 'Postgres and the load generator use the same processors: a machine with more gains more.',
-      })
-      return [
-        result('GET of a mailbox', get2, get1, 1),
-        result('creates with a password', create2, create1, 0.95),
-      ]
+      const result = (what: string, both: number[], alone: number[]) =>
+        compare({
+          measure: `${what} through two processes, a second`,
+          floor: 'through one',
+          unit: 'a second',
+          sides: [
+            ['two processes', both],
+            ['one process', alone],
+          ],
+          goal: { atLeast: 1 },
+          note: 'Postgres and the load generator use the same processors: a machine with more gains more.',
+        })
+      return [result('GET of a mailbox', get2, get1), result('creates with a password', create2, create1)]
     } finally {
       await installation.close()
     }

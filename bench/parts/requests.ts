@@ -2,7 +2,8 @@ import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import type { Context, Part, Result } from '../part.ts'
+import { type Context, compare, type Part, type Result } from '../part.ts'
+import { call } from '../support/api.ts'
 import { type Installation, openInstallation, type Running, spawnService } from '../support/installation.ts'
 import { type Load, load, type Measured } from '../support/load.ts'
 import { statementOf } from '../support/statements.ts'
@@ -53,8 +54,7 @@ async function measure(context: Context, installation: Installation): Promise<Re
     rounds: context.rounds,
   }
   try {
-    const results = [...(await reads(sides)), ...(await creates(sides, create.text, create.values, name))]
-    return results
+    return [...(await reads(sides)), ...(await creates(sides, create.text, create.values, name))]
   } finally {
     await floor.stop()
   }
@@ -63,13 +63,9 @@ async function measure(context: Context, installation: Installation): Promise<Re
 const accounts = 400_000
 
 async function prepare({ admin, token }: Installation, { url }: Running): Promise<void> {
-  const call = async (path: string, body: object) => {
-    const headers = { authorization: `Bearer ${token}`, 'content-type': 'application/json' }
-    const { status } = await fetch(url + path, { method: 'POST', headers, body: JSON.stringify(body) })
-    if (status !== 201) throw new Error(`${path} is answered ${status}`)
-  }
-  await call('/v1/domains', { name: domain })
-  await call('/v1/mailboxes', { address: `reader@${domain}`, generate_password: true })
+  const caller = { url, token }
+  await call(caller, 'POST', '/v1/domains', { name: domain })
+  await call(caller, 'POST', '/v1/mailboxes', { address: `reader@${domain}`, generate_password: true })
   await admin.query('create table bench_keys (key text primary key)')
   await admin.query('grant insert on bench_keys to mailwright_service')
   await admin.query(
@@ -91,46 +87,40 @@ async function reads({ installation, service, floor, seconds, rounds }: Sides): 
   await load(bare)
   const turns = await inTurns(rounds, [() => load(get), () => load(bare), () => load(put)])
   const [gets, bares, puts] = turns as [Measured[], Measured[], Measured[]]
+  const floorOfGet = 'bare Fastify handler, the same prepared SQL'
+  const unit = 'requests/s'
   return [
-    {
+    compare({
       measure: 'get mailbox, requests/s',
-      floor: 'bare Fastify handler, the same prepared SQL',
-      figures: [
-        figure('service', 'requests/s', gets.map(perSecond)),
-        figure('floor', 'requests/s', bares.map(perSecond)),
+      floor: floorOfGet,
+      unit,
+      sides: [
+        ['service', gets.map(perSecond)],
+        ['floor', bares.map(perSecond)],
       ],
-      ratios: gets.map((one, i) => one.perSecond / bares[i]!.perSecond),
       goal: { atLeast: 0.8 },
-    },
-    {
-      measure: 'get mailbox, p99',
-      floor: 'bare Fastify handler, the same prepared SQL',
-      figures: [
-        figure(
-          'service',
-          'ms',
-          gets.map(({ p99 }) => p99),
-        ),
-        figure(
-          'floor',
-          'ms',
-          bares.map(({ p99 }) => p99),
-        ),
+    }),
+    compare({
+      measure: 'get mailbox, p99, floor to service',
+      floor: floorOfGet,
+      unit: 'ms',
+      sides: [
+        ['floor', bares.map(({ p99 }) => p99)],
+        ['service', gets.map(({ p99 }) => p99)],
       ],
-      ratios: gets.map((one, i) => bares[i]!.p99 / one.p99),
       goal: { atLeast: 0.8 },
-      note: 'The ratio is floor/service, so that more is better; autocannon tells whole milliseconds.',
-    },
-    {
+      note: 'More is better; autocannon tells whole milliseconds.',
+    }),
+    compare({
       measure: 'PUT of an equal mailbox, requests/s',
       floor: 'get mailbox of the service',
-      figures: [
-        figure('PUT', 'requests/s', puts.map(perSecond)),
-        figure('GET', 'requests/s', gets.map(perSecond)),
+      unit,
+      sides: [
+        ['PUT', puts.map(perSecond)],
+        ['GET', gets.map(perSecond)],
       ],
-      ratios: puts.map((one, i) => one.perSecond / gets[i]!.perSecond),
       goal: { atLeast: 0.7 },
-    },
+    }),
   ]
 }
 
@@ -176,21 +166,23 @@ async function creates(
     number[],
     number[],
   ]
-  const against = (letter: string, what: string, other: number[], atLeast: number): Result => ({
-    measure: `create mailbox on an existing account, requests/s (${letter})`,
-    floor: what,
-    figures: [figure('service', 'requests/s', service$), figure('floor', 'per second', other)],
-    ratios: service$.map((one, i) => one / other[i]!),
-    goal: { atLeast },
-  })
+  const against = (letter: string, floor: string, other: number[], atLeast: number) =>
+    compare({
+      measure: `create mailbox on an existing account, requests/s (${letter})`,
+      floor,
+      unit: 'a second',
+      sides: [
+        ['service', service$],
+        ['floor', other],
+      ],
+      goal: { atLeast },
+    })
   return [
     against('a', 'bare Fastify handler, the same prepared SQL', bare$, 0.8),
     against('b', 'bare Fastify handler, one row of one text key', key$, 0.45),
     against('c', `pgbench -M prepared, ${connections} clients, the same SQL`, sql$, 0.45),
   ]
 }
-
-const figure = (of: string, unit: string, values: number[]) => ({ of, unit, rounds: values })
 
 /** Each client of pgbench counts for itself, in steps of all of them; what is the same for all stands in the statement. */
 async function writeScript(

@@ -1,6 +1,6 @@
 import { availableParallelism } from 'node:os'
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { Part } from '../part.ts'
+import { compare, type Part } from '../part.ts'
 import { call } from '../support/api.ts'
 import { percentile, repeat } from '../support/figures.ts'
 import { sendImport } from '../support/imports.ts'
@@ -64,21 +64,17 @@ export const saturation: Part = {
       }
       const p99 = (times: number[]) => percentile(times, 0.99)
       return [
-        {
+        compare({
           measure: 'GET p99 while imports and password creates saturate the machine',
           floor: 'GET p99 with nothing else to do',
-          figures: [
-            {
-              of: `saturated, ${underWay} passwords and an import under way`,
-              unit: 'ms',
-              rounds: busy.map(p99),
-            },
-            { of: 'idle', unit: 'ms', rounds: idle.map(p99) },
+          unit: 'ms',
+          sides: [
+            [`saturated, ${underWay} passwords and an import under way`, busy.map(p99)],
+            ['idle', idle.map(p99)],
           ],
-          ratios: busy.map((times, i) => p99(times) / p99(idle[i]!)),
           goal: { atMost: 5 },
           note: `${readers} readers with pauses of ${pauseMs} ms, on the same ${availableParallelism()} processors.`,
-        },
+        }),
       ]
     } finally {
       await installation.close()

@@ -1,10 +1,10 @@
 import pg from 'pg'
 import { domainOf, fillBeside, fillMailboxes, type Many, nameOf } from '../../test/support/many.ts'
-import type { Context, Part, Result } from '../part.ts'
+import { type Context, compare, type Part, type Result } from '../part.ts'
 import { percentile } from '../support/figures.ts'
 import { type Installation, openInstallation } from '../support/installation.ts'
 import { load } from '../support/load.ts'
-import { inTurns, ratiosOf } from '../support/turns.ts'
+import { inTurns } from '../support/turns.ts'
 
 const small: Many = { mailboxes: 1000, big: 'big.example' }
 
@@ -88,16 +88,16 @@ async function lists(
     number[],
   ]
   return [
-    {
+    compare({
       measure: `list, last page of ${mailboxes} mailboxes, time of a request`,
       floor: 'first page',
-      figures: [
-        { of: 'last page', unit: 'ms', rounds: last },
-        { of: 'first page', unit: 'ms', rounds: first },
+      unit: 'ms',
+      sides: [
+        ['last page', last],
+        ['first page', first],
       ],
-      ratios: ratiosOf(last, first),
       goal: { atMost: 1.2 },
-    },
+    }),
   ]
 }
 
@@ -130,16 +130,18 @@ async function functions(
         number[],
         number[],
       ]
-      results.push({
-        measure: `mail.${name} at ${large.mailboxes} mailboxes, p50`,
-        floor: 'the same at 1,000',
-        figures: [
-          { of: `at ${large.mailboxes}`, unit: 'ms', rounds: at },
-          { of: 'at 1,000', unit: 'ms', rounds: floor },
-        ],
-        ratios: ratiosOf(at, floor),
-        goal: { atMost: 1.3 },
-      })
+      results.push(
+        compare({
+          measure: `mail.${name} at ${large.mailboxes} mailboxes, p50`,
+          floor: 'the same at 1,000',
+          unit: 'ms',
+          sides: [
+            [`at ${large.mailboxes}`, at],
+            ['at 1,000', floor],
+          ],
+          goal: { atMost: 1.3 },
+        }),
+      )
     }
   } finally {
     await Promise.all([million.end(), thousand.end()])

@@ -1,7 +1,6 @@
-import { readFile } from 'node:fs/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Part } from '../part.ts'
-import { openInstallation, type Running } from '../support/installation.ts'
+import { openInstallation, residentMegabytes } from '../support/installation.ts'
 
 /** How long a start on an existing database takes, and what memory the service has when nobody calls it. */
 export const start: Part = {
@@ -41,9 +40,4 @@ export const start: Part = {
       await installation.close()
     }
   },
-}
-
-async function residentMegabytes({ child }: Running): Promise<number> {
-  const status = await readFile(`/proc/${child.pid}/status`, 'utf8')
-  return (Number(/VmRSS:\s+(\d+)/.exec(status)?.[1]) * 1024) / 1e6
 }

@@ -1,7 +1,9 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
+import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import pg from 'pg'
+import manifest from '../../package.json' with { type: 'json' }
 import { type EmbeddedPostgres, startEmbeddedPostgres } from '../../src/embedded.ts'
 import { type InstallationKeys, loadOrCreateKeys } from '../../src/keys.ts'
 import { scopes } from '../../src/scopes.ts'
@@ -70,11 +72,19 @@ export async function openInstallation(folder: string): Promise<Installation> {
   }
 }
 
+export async function residentMegabytes({ child }: Running): Promise<number> {
+  const status = await readFile(`/proc/${child.pid}/status`, 'utf8')
+  return (Number(/VmRSS:\s+(\d+)/.exec(status)?.[1]) * 1024) / 1e6
+}
+
+/** Those that `npm start` runs the service with. */
+const flags = manifest.scripts.start.match(/(?<= )--\S+/g) ?? []
+
 /** A program that serves HTTP and answers /readyz, as `npm start` runs it. */
 export async function spawnService(program: string, env: Record<string, string>): Promise<Running> {
   const url = `http://127.0.0.1:${await freePort()}`
   const began = performance.now()
-  const child = spawn(process.execPath, ['--max-semi-space-size=4', '--heap-growing-percent=30', program], {
+  const child = spawn(process.execPath, [...flags, program], {
     env: { ...process.env, PORT: new URL(url).port, ...env },
     stdio: 'ignore',
   })

@@ -5,8 +5,3 @@ export async function inTurns<T>(rounds: number, sides: (() => Promise<T>)[]): P
     for (const [i, side] of sides.entries()) seen[i]!.push(await side())
   return seen
 }
-
-/** Of two sides, round by round. */
-export function ratiosOf(one: number[], other: number[]): number[] {
-  return one.map((value, i) => value / other[i]!)
-}
