@@ -1,5 +1,4 @@
 import { randomUUID } from 'node:crypto'
-import { maxHeaderSize } from 'node:http'
 import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
 import Fastify, { type FastifyInstance, type FastifyServerOptions, LogController } from 'fastify'
 import { accountList } from './accounts/list-routes.ts'
@@ -54,6 +53,7 @@ import { reference } from './reference.ts'
 import { requestContext } from './request-context.ts'
 import { requestLog } from './request-log.ts'
 import { problemSchemas } from './responses.ts'
+import { buildSerializer } from './serialization.ts'
 import { server } from './server/routes.ts'
 import { serverSchemas } from './server/schemas.ts'
 import { slowBodies, slowBodyMs } from './slow-bodies.ts'
@@ -121,8 +121,9 @@ export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
   await app.register(metricsRoute, { metrics, auth: { ...options.auth, check } })
   await app.register(
     async (api) => {
-      api.addHook('onRequest', async (_request, reply) => {
+      api.addHook('onRequest', (_request, reply, done) => {
         reply.header('cache-control', 'no-store')
+        done()
       })
       api.addHook('onRoute', refuseUnknownQuery)
       api.addHook('preValidation', refuseUnknownBody)
@@ -167,12 +168,12 @@ function createServer(options: FastifyServerOptions = {}): FastifyInstance {
   return Fastify({
     bodyLimit: 64 * 1024, // the largest body is a mailbox
     requestTimeout: slowBodyMs,
-    routerOptions: { maxParamLength: maxHeaderSize }, // no limit of its own: a name that is too long is not there
+    routerOptions: { maxParamLength: Number.MAX_SAFE_INTEGER }, // a name that is too long is not there
     genReqId: () => randomUUID(), // the client's own id is logged beside it
     requestIdHeader: false,
     logController: new LogController({ disableRequestLogging: true }), // src/request-log.ts writes the line
     return503OnClosing: false, // what arrives on a kept-alive connection while stopping is still served
-    schemaController: { compilersFactory: { buildValidator: buildValidator as never } },
+    schemaController: { compilersFactory: { buildValidator: buildValidator as never, buildSerializer } },
     frameworkErrors: refusePath as never,
     clientErrorHandler: refuseMalformed,
     http: serverOptions,

@@ -44,8 +44,8 @@ export function refuseMalformed(this: FastifyInstance, error: ClientError, socke
 
 /** What Node would answer by itself, without a word and without an id. */
 export const wellFormed = fp(async (app: FastifyInstance) => {
-  app.addHook('onRequest', async ({ headers, raw }) => {
-    if (headers.host !== undefined || raw.httpVersion !== '1.1') return
+  app.addHook('onRequest', ({ headers, raw }, _reply, done) => {
+    if (headers.host !== undefined || raw.httpVersion !== '1.1') return done()
     throw problem('invalid-request', { detail: 'A request has the header Host (RFC 9112 §3.2).' })
   })
   // Another expectation than 100-continue may be passed over: RFC 9110 §10.1.1.

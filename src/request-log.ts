@@ -6,8 +6,9 @@ const harmlessId = /^[A-Za-z0-9._-]{1,64}$/
 
 /** One line for each request: who did what, with what outcome. Never a body, a query or an address of a person. */
 export const requestLog = fp(async (app: FastifyInstance) => {
-  app.addHook('onRequest', async (request, reply) => {
+  app.addHook('onRequest', (request, reply, done) => {
     reply.header('x-request-id', request.id).header('x-content-type-options', 'nosniff')
+    done()
   })
 
   onRequestEnd(app, logRequest)

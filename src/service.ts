@@ -12,7 +12,6 @@ import { createIssuer } from './issuer.ts'
 import { startWorker } from './jobs/worker.ts'
 import { loadOrCreateKeys } from './keys.ts'
 import { serverOptions } from './malformed.ts'
-import { serveMetrics } from './metrics/loopback.ts'
 import { claimInstallation } from './server/store.ts'
 import { createWorkQueue } from './work-queue.ts'
 
@@ -89,6 +88,8 @@ export async function startService(config: Config, log: Logger): Promise<Running
 async function openMetrics(app: FastifyInstance, config: Config): Promise<string | undefined> {
   const { metrics } = app
   if (config.metricsPort === undefined || !metrics) return undefined
+  // only here, since importing node:http by its names costs 15 MB: it brings the fetch of Node along
+  const { serveMetrics } = await import('./metrics/loopback.ts')
   const { url, stop } = await serveMetrics(metrics, { host: config.metricsHost, port: config.metricsPort })
   app.addHook('onClose', stop)
   return url

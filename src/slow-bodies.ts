@@ -15,15 +15,17 @@ export const slowBodyMs = 60 * 60_000
 
 /** Node has one limit for all requests; those that are not files get the shorter one here. */
 export const slowBodies = fp(async (app: FastifyInstance) => {
-  app.addHook('onRequest', async ({ raw, routeOptions }, reply) => {
+  app.addHook('onRequest', (request, reply, done) => {
+    const { raw } = request
     const { 'content-length': length = '0', 'transfer-encoding': chunked } = raw.headers
-    if (chunked === undefined && length === '0') return
+    if (chunked === undefined && length === '0') return done()
     const limit = () => {
       const timer = setTimeout(() => raw.complete || raw.destroy(), bodyMs).unref()
       raw.once('close', () => clearTimeout(timer))
     }
-    if (routeOptions.config?.slowBody)
+    if (request.routeOptions.config?.slowBody)
       reply.raw.once('finish', limit) // what is still sent then is for nobody
     else limit()
+    done()
   })
 })

@@ -1,6 +1,7 @@
-import Ajv2020, { type ErrorObject } from 'ajv/dist/2020.js'
+import Ajv2020, { type ErrorObject, type ValidateFunction } from 'ajv/dist/2020.js'
 import addFormats from 'ajv-formats'
 import type { FastifySchemaCompiler, FastifySchemaValidationError, RouteOptions } from 'fastify'
+import { compileLater } from './compile-later.ts'
 import type { ProblemPart } from './problems.ts'
 import { strict } from './schemas.ts'
 
@@ -15,7 +16,14 @@ export function buildValidator(sharedSchemas: unknown): FastifySchemaCompiler<ob
   // every mistake at once; what is checked here is small (bodyLimit)
   const bodies = compiler(sharedSchemas as Schemas, { ...strictly, allErrors: true })
   const parameters = compiler(sharedSchemas as Schemas, { ...leniently, allErrors: true })
-  return ({ schema, httpPart }) => (httpPart === 'body' ? bodies : parameters).compile(schema) as never
+  const checkBody = compileLater((schema) => findMistakes(bodies.compile(schema)))
+  const checkParameters = compileLater((schema) => findMistakes(parameters.compile(schema)))
+  return (route) => (route.httpPart === 'body' ? checkBody : checkParameters)(route) as never
+}
+
+/** Fastify would look for them at the function that it was given. */
+function findMistakes(check: ValidateFunction) {
+  return (value: unknown) => check(value) || { error: check.errors }
 }
 
 const strictly = { coerceTypes: false, useDefaults: false }
