@@ -84,26 +84,30 @@ function read(subject: Subject, row: ReadRow): Task | ProblemError {
   }
 }
 
-/** What became of the rows, in the transaction that did them; what was sent is gone from then on, but in a dry run. */
+/**
+ * What became of the rows, in the transaction that did them; what was sent is gone from then on, but in a dry run. Each
+ * row finds its outcome by its line: of a join the planner thinks by what it knows of earlier imports, which is nothing of
+ * this one, and then compares all rows of the file with all of the unit.
+ */
 export async function writeOutcomes(
   db: Db,
-  { id, dry_run }: ImportRecord,
+  { id, dry_run, done_line }: ImportRecord,
   unit: readonly UnitRow[],
   outcomes: readonly Outcome[],
 ): Promise<void> {
-  const records = unit.map(({ line }, i) => {
+  const byLine = unit.map(({ line }, i) => {
     const { problem: refusal, ...outcome } = outcomes[i]!
-    return { line, ...outcome, problem: refusal && toRowProblem(refusal) }
+    return [line, { ...outcome, problem: refusal && toRowProblem(refusal) }]
   })
+  const of = (member: keyof Outcome) => sql`o.outcomes -> r.line::text ->> ${member}::text`
   await sql`
     update app.import_rows as r
-    set status = o.status, address = case when ${dry_run} then r.address else coalesce(o.address, r.address) end, clear_text = o.clear_text,
-      secure_password = o.secure_password, problem = o.problem,
+    set status = ${of('status')}, clear_text = ${of('clear_text')}, secure_password = ${of('secure_password')},
+      problem = (${of('problem')})::jsonb,
+      address = case when ${dry_run} then r.address else coalesce(${of('address')}, r.address) end,
       content = case when ${dry_run} then r.content end, sealed = case when ${dry_run} then r.sealed end
-    from json_to_recordset(${JSON.stringify(records)}::json) as o (
-      line integer, status text, address text, clear_text text, secure_password text, problem jsonb
-    )
-    where r.import = ${id} and r.line = o.line`.execute(db)
+    from (select ${JSON.stringify(Object.fromEntries(byLine))}::jsonb as outcomes offset 0) as o
+    where r.import = ${id} and r.line > ${done_line} and r.line <= ${unit.at(-1)!.line}`.execute(db)
 }
 
 const linesAtOnce = 10_000
@@ -114,13 +118,16 @@ export async function clearRows(db: Db, id: string): Promise<void> {
   while (from !== null) {
     const { rows }: { rows: { last: number | null }[] } = await sql<{ last: number | null }>`
       with l as (
-        select r.line from app.import_rows as r where r.import = ${id} and r.line > ${from}
-        order by r.line limit ${linesAtOnce}
+        select max(of_step.line) as last from (
+          select r.line from app.import_rows as r where r.import = ${id} and r.line > ${from}
+          order by r.line limit ${linesAtOnce}
+        ) as of_step
       ), cleared as (
         update app.import_rows as r set content = null, sealed = null, names = null
-        from l where r.import = ${id} and r.line = l.line and (r.content is not null or r.sealed is not null)
+        where r.import = ${id} and r.line > ${from} and r.line <= (select l.last from l)
+          and (r.content is not null or r.sealed is not null)
       )
-      select max(l.line) as last from l`.execute(db)
+      select l.last from l`.execute(db)
     from = rows[0]!.last
   }
   await sql`update app.imports set cleared = true where id = ${id}`.execute(db)

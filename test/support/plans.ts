@@ -5,6 +5,8 @@ export interface RunPlan {
   text: string
   /** Pages of tables and indexes that were looked at, however often. */
   buffers: number
+  /** What the busiest part of the plan gave, over all its loops. */
+  rows: number
   /** Tables that were read from end to end. */
   scanned: string[]
   /** As in EXPLAIN, short. */
@@ -55,6 +57,7 @@ function toRun({ 'Query Text': text, Plan: plan }: { 'Query Text': string; Plan:
   return {
     text: text.replaceAll(/\s+/g, ' ').trim(),
     buffers: (plan['Shared Hit Blocks'] ?? 0) + (plan['Shared Read Blocks'] ?? 0),
+    rows: Math.max(...nodesOf(plan).map((node) => (node['Actual Rows'] ?? 0) * (node['Actual Loops'] ?? 0))),
     scanned: scans.map((node) => node['Relation Name'] ?? ''),
     outline: outline(plan),
   }
