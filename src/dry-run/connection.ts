@@ -16,16 +16,22 @@ export interface Line {
 }
 
 /**
- * What COMMIT would refuse, a deferred constraint, is refused here. The rollback puts the constraints back to what the
- * transaction had them at (PostgreSQL, SET CONSTRAINTS).
+ * What COMMIT would refuse, a deferred constraint, is refused here. The session checks at the end of each statement; a
+ * transaction of its own defers that to its end. A rollback puts back how constraints are checked as well (PostgreSQL,
+ * SET CONSTRAINTS).
  */
-const checkConstraints =
-  'savepoint constraints; set constraints all immediate; rollback to constraints; release constraints'
+export const checkAtOnce = 'set constraints all immediate'
 
-type Savepoint = 'one_statement' | 'one_transaction'
-const start = (savepoint: Savepoint) => CompiledQuery.raw(`savepoint ${savepoint}`)
-const keep = (savepoint: Savepoint) => CompiledQuery.raw(`${checkConstraints}; release ${savepoint}`)
-const undo = (savepoint: Savepoint) => CompiledQuery.raw(`rollback to ${savepoint}; release ${savepoint}`)
+const statement = {
+  start: CompiledQuery.raw('savepoint one_statement'),
+  keep: CompiledQuery.raw('release one_statement'),
+  undo: CompiledQuery.raw('rollback to one_statement; release one_statement'),
+}
+const transaction = {
+  start: CompiledQuery.raw('savepoint one_transaction; set constraints all deferred'),
+  keep: CompiledQuery.raw(`${checkAtOnce}; release one_transaction`),
+  undo: CompiledQuery.raw('rollback to one_transaction; release one_transaction'),
+}
 
 /** A transaction waits for the one before, so none may begin within another; single statements find their way between. */
 export function createConnection({ statements, transactions, run }: Line): TrialConnection {
@@ -42,31 +48,31 @@ export function createConnection({ statements, transactions, run }: Line): Trial
     },
     async begin() {
       const end = await transactions.wait()
-      await control(start('one_transaction')).catch((error) => {
+      await control(transaction.start).catch((error) => {
         end()
         throw error
       })
       endTransaction = end
     },
     async commit() {
-      await control(keep('one_transaction')) // where it fails, Kysely rolls back
+      await control(transaction.keep) // where it fails, Kysely rolls back
       leave()
     },
     async rollback() {
-      await control(undo('one_transaction')).finally(leave)
+      await control(transaction.undo).finally(leave)
     },
   }
 }
 
 /** As outside of a transaction: by itself, so that its failure undoes nothing else. */
 async function runAlone<Row>(run: Line['run'], query: CompiledQuery): Promise<QueryResult<Row>> {
-  await run(start('one_statement'))
+  await run(statement.start)
   try {
     const result = await run<Row>(query)
-    await run(keep('one_statement'))
+    await run(statement.keep)
     return result
   } catch (error) {
-    await run(undo('one_statement')).catch(() => {}) // the connection is lost, and `error` says so
+    await run(statement.undo).catch(() => {}) // the connection is lost, and `error` says so
     throw error
   }
 }

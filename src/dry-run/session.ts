@@ -1,5 +1,5 @@
 import { CompiledQuery, type Driver } from 'kysely'
-import { createConnection, type TrialConnection } from './connection.ts'
+import { checkAtOnce, createConnection, type TrialConnection } from './connection.ts'
 import { createTurns } from './turns.ts'
 
 /** The one transaction of a trial, on the one connection that it holds. */
@@ -16,7 +16,7 @@ export interface Session {
  * Others wait for the rows that a trial has written, so it does not wait long itself; how long it may hold them idly is
  * bounded as for every transaction.
  */
-const begin = CompiledQuery.raw(`begin; set local lock_timeout = '3s'`)
+const begin = CompiledQuery.raw(`begin; set local lock_timeout = '3s'; ${checkAtOnce}`)
 
 export async function openSession(driver: Driver): Promise<Session> {
   const connection = await driver.acquireConnection()
