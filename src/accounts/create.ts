@@ -11,7 +11,6 @@ import { insertAccount } from './insert.ts'
 import { type LoginPeriod, type LoginPeriodMembers, parseLoginPeriod } from './login-period.ts'
 import { type AccountName, assertNameFits } from './name.ts'
 import { deriveFor, type NewPassword } from './new-password.ts'
-import { personalWords } from './password-policy.ts'
 import { assertRoleNameAllowed, isRoleName } from './role-names.ts'
 import { type Sealed, sealFor } from './sealed-password.ts'
 import type { AccountRow } from './store.ts'
@@ -85,7 +84,7 @@ async function prepare(db: Db, { name, display_name, authentication: wanted }: A
   assertNameFits(name, ground.local_name_max_length)
   assertNameFree(name, ground)
   const { secure_password_mechanisms: mechanisms, scram_iterations: scramIterations } = ground
-  const policy = { minLength: ground.password_min_length, words: personalWords({ name, display_name }) }
+  const policy = { minLength: ground.password_min_length, people: [{ name, display_name }] }
   return { authentication, derivation: { mechanisms, scramIterations }, policy }
 }
 

@@ -7,11 +7,11 @@ import { lengthOf, saslprepForm } from './password.ts'
 /** What a password that somebody chose is held against. */
 export interface PasswordPolicy {
   minLength: number
-  /** What is known of the person, the longest first. */
-  words: readonly string[]
+  /** Whose it may become, as far as they are known. */
+  people: readonly Person[]
 }
 
-interface Person {
+export interface Person {
   name: string
   domain?: DomainName | null | undefined
   display_name?: string | null | undefined
@@ -19,7 +19,7 @@ interface Person {
 
 const minWordCharacters = 3
 
-/** Of whoever it may become; the longest first. */
+/** What is known of them, the longest first. */
 export function personalWords(...people: Person[]): string[] {
   const words = new Set(people.flatMap(textsOf).flatMap((text) => [text, ...text.split(notInWords)]))
   return [...words]
@@ -41,7 +41,7 @@ const leastUnguessed = 8
 /** Throws `password-too-weak`, whose detail repeats nothing of the password. NIST SP 800-63B §5.1.1.2. */
 export async function assertStrong(
   password: string,
-  { minLength, words }: PasswordPolicy,
+  { minLength, people }: PasswordPolicy,
   pointer = '/password',
 ): Promise<void> {
   if (lengthOf(password) < minLength) {
@@ -49,6 +49,7 @@ export async function assertStrong(
     throw problemAt('password-too-weak', pointer, detail)
   }
   const isCommon = await loadCommonPasswords()
+  const words = personalWords(...people)
   const { characters, guesses } = estimate(saslprepForm(password), { words, isCommon })
   if (characters >= leastUnguessed) return
   const found = reasons.filter(([guess]) => guesses.has(guess)).map(([, reason]) => reason)

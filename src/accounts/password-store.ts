@@ -9,7 +9,6 @@ import type { Subject } from '../subject.ts'
 import { assertWhole, draw } from '../tokens/fuses.ts'
 import type { AccountName } from './name.ts'
 import type { Prepared } from './new-password.ts'
-import { personalWords } from './password-policy.ts'
 import { type AccountRow, domainOf, getAccount, lockAccount } from './store.ts'
 import { mechanismsOf } from './verifier-rows.ts'
 import type { Mechanism, Verifier } from './verifiers.ts'
@@ -52,10 +51,9 @@ export async function lookUpPasswordGround(
       left join app.domains as d on d.name = m.domain`.execute(db)
   const { listed, scram_iterations: scramIterations, password_min_length: minLength, domain } = rows[0]!
   const mechanisms = account.authentication === 'password_file' ? [] : listed
-  const words = personalWords({ ...account, domain })
   return {
     derivation: { mechanisms, scramIterations },
-    policy: { minLength, words },
+    policy: { minLength, people: [{ ...account, domain }] },
     address: account.mailbox ?? name,
     createdAt: account.created_at,
   }

@@ -43,16 +43,30 @@ async function findAll(
   { app: { db }, subject }: ImportContext,
   addresses: Address[],
 ): Promise<Map<string, MailboxRow>> {
+  if (addresses.length === 0) return new Map()
   const rows = await findMailboxes(db, { key: { addresses }, visible: subject.domains }, anyState)
   return new Map(rows.map((row) => [row.address, row]))
 }
 
+/** Those that a statement has made for many are told with it; the others are looked up. */
 async function nameLogins(
   context: ImportContext,
   tasks: readonly Task[],
   done: ReadonlyMap<Task, Outcome>,
 ): Promise<Outcome[]> {
-  const places = tasks.map((task) => (task.kind === 'rename' ? task.to : addressOf(task)))
-  const now = await findAll(context, places)
-  return tasks.map((task, i) => withLogins(done.get(task)!, now.get(places[i]!.address)))
+  const unnamed = tasks.filter((task) => {
+    const { status, clear_text } = done.get(task)!
+    return clear_text === undefined && status !== 'failed'
+  })
+  const now = await findAll(context, unnamed.map(placeOf))
+  return tasks.map((task) => {
+    const outcome = done.get(task)!
+    const row = now.get(placeOf(task).address)
+    return row && row.state !== 'deleted' ? withLogins(outcome, row) : outcome
+  })
+}
+
+/** Where its mailbox is afterwards. */
+function placeOf(task: Task): Address {
+  return task.kind === 'rename' ? task.to : addressOf(task)
 }

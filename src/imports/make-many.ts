@@ -2,6 +2,7 @@ import { requirePassword, wantedOf } from '../accounts/new-password.ts'
 import type { Db } from '../database.ts'
 import type { DomainName } from '../domains/name.ts'
 import { directly } from '../idempotency/once.ts'
+import type { Address } from '../mailboxes/address.ts'
 import {
   createMailbox,
   createsAccount,
@@ -10,15 +11,16 @@ import {
   newMailbox,
   type Provisioning,
 } from '../mailboxes/create.ts'
+import type { LoginFacts } from '../mailboxes/credentials.ts'
 import { ensureMailbox, wanted } from '../mailboxes/ensure.ts'
-import { type Ground, lookUpGrounds } from '../mailboxes/ground.ts'
+import { type Ground, lookUpDomainGrounds, lookUpGrounds } from '../mailboxes/ground.ts'
 import { insertMailboxes, type NewMailboxWithAccount } from '../mailboxes/insert-many.ts'
 import type { MailboxRow } from '../mailboxes/view.ts'
 import { type CreatedMailbox, isCollision } from '../mailboxes/write.ts'
 import { sameMembers } from '../merge-patch.ts'
 import type { ProblemError } from '../problems.ts'
 import type { Subject } from '../subject.ts'
-import { failed, isProblem, type Outcome, outcomeOf } from './outcomes.ts'
+import { failed, isProblem, type Outcome, outcomeOf, withLogins } from './outcomes.ts'
 import type { Task } from './tasks.ts'
 
 export interface ImportContext {
@@ -33,14 +35,15 @@ export type Making = Extract<Task, { kind: 'make' }>
 /** By address, those that are there and active. */
 export type Existing = ReadonlyMap<string, MailboxRow>
 
-/** Creates those that are not there by one statement; the few that are another case each as the single call does. */
+/** Creates by one statement what is not there; the few that are another case each as the single call does. */
 export async function makeMany(
   context: ImportContext,
   makings: readonly Making[],
   existing: Existing,
 ): Promise<Outcome[]> {
   if (makings.length === 0) return []
-  const isPlain = (one: Making) => !existing.has(one.request.address.address) && canBeOneOfMany(one)
+  const isThere = ({ request }: Making) => existing.has(request.address.address)
+  const isPlain = (one: Making) => canBeOneOfMany(one) && !(one.again && isThere(one))
   const plain = makings.filter(isPlain)
   const made = new Map(zip(plain, await createMany(context, plain)))
   const outcomes: Outcome[] = []
@@ -60,26 +63,67 @@ export function canBeOneOfMany({ request: { body, password, values } }: Making):
 
 /** undefined for those that have to be done by themselves. */
 async function createMany(
-  { app: { db }, subject, tried }: ImportContext,
+  context: ImportContext,
   makings: readonly Making[],
 ): Promise<(Outcome | undefined)[]> {
   if (makings.length === 0) return []
-  const addresses = makings.map(({ request }) => request.address)
+  const made = await insertJudged(context, makings)
+  const left = makings.filter(({ request }) => !made.has(request.address.name))
+  const refusals = new Map(zip(left, await findRefusals(context, left)))
+  return makings.map((making) => {
+    const facts = made.get(making.request.address.name)
+    const refusal = refusals.get(making)
+    if (facts) return withLogins({ status: 'created' }, facts)
+    return refusal && failed(refusal)
+  })
+}
+
+/** Those that were made, by name. */
+async function insertJudged(
+  { app: { db }, subject, tried }: ImportContext,
+  makings: readonly Making[],
+): Promise<Map<string, LoginFacts>> {
+  const addresses = addressesOf(makings)
   const held = await holdLimitedDomains(db, [...new Set(addresses.map(({ domain }) => domain))])
-  const grounds = await lookUpGrounds(db, addresses)
-  const counts = new Map<DomainName, number>()
-  const judged = makings.map(({ request }, i) =>
-    judge(subject, request, withCount(grounds[i]!, counts, tried), counts),
-  )
-  const mailboxes = judged.filter((one) => one !== undefined && !isProblem(one)) as NewMailboxWithAccount[]
-  const made = await insertMailboxes(db, mailboxes, held).catch((error) => {
-    if (isCollision(error)) return new Set<string>() // somebody is faster: one by one it becomes clear with what
+  // Who has the names shows when they are not made; before, only where those that are refused must not fill a domain.
+  const grounds = await (held.length > 0 ? lookUpGrounds : lookUpDomainGrounds)(db, addresses)
+  const mailboxes = judgeAll({ subject, tried }, makings, grounds).filter(isMailbox)
+  const logins = await insertMailboxes(db, mailboxes, held).catch((error) => {
+    if (isCollision(error)) return [] // somebody is faster: one by one it becomes clear with what
     throw error
   })
-  return judged.map((one) => {
-    if (isProblem(one)) return failed(one)
-    return one && made.has(one.address.name) ? { status: 'created' } : undefined
-  })
+  return new Map(logins.map((one) => [one.name, one]))
+}
+
+/** What stands against each of those that were not made; undefined where that is nothing any more. */
+async function findRefusals(
+  { app: { db }, subject, tried }: ImportContext,
+  makings: readonly Making[],
+): Promise<(ProblemError | undefined)[]> {
+  if (makings.length === 0) return []
+  const judged = judgeAll({ subject, tried }, makings, await lookUpGrounds(db, addressesOf(makings)))
+  return judged.map((one) => (isProblem(one) ? one : undefined))
+}
+
+function addressesOf(makings: readonly Making[]): Address[] {
+  return makings.map(({ request }) => request.address)
+}
+
+type Judged = NewMailboxWithAccount | ProblemError | undefined
+
+function isMailbox(judged: Judged): judged is NewMailboxWithAccount {
+  return judged !== undefined && !isProblem(judged)
+}
+
+function judgeAll(
+  { subject, tried }: Pick<ImportContext, 'subject' | 'tried'>,
+  makings: readonly Making[],
+  grounds: Ground[],
+): Judged[] {
+  const counts = new Map<DomainName, number>()
+  return makings.map(({ request }, i) =>
+    judge(subject, request, withCount(grounds[i]!, counts, tried), counts),
+  )
 }
 
 /** Until the transaction ends nobody else fills them, and what is counted after this is true. */
@@ -110,7 +154,7 @@ function judge(
   request: MailboxRequest,
   ground: Ground,
   counts: Map<DomainName, number>,
-): NewMailboxWithAccount | ProblemError | undefined {
+): Judged {
   const { address, body, password } = request
   if (body.create_account === undefined && !ground.create_account_default) return undefined
   const wish = { address, pointer: '/address', createAccount: true, authentication: body.authentication }

@@ -1,5 +1,4 @@
-import { toCredentials } from '../mailboxes/credentials.ts'
-import type { MailboxRow } from '../mailboxes/view.ts'
+import { type LoginFacts, toLogins } from '../mailboxes/credentials.ts'
 import { toProblem } from '../problem-details.ts'
 import { ProblemError } from '../problems.ts'
 import type { RowStatus } from '../tables.ts'
@@ -32,15 +31,14 @@ export async function outcomeOf(work: () => Promise<Outcome> | Outcome): Promise
   }
 }
 
-/** With the names to log in with, of a mailbox that is there. */
-export function withLogins(outcome: Outcome, row: MailboxRow | undefined): Outcome {
-  if (!row || row.state === 'deleted' || outcome.status === 'failed') return outcome
-  const { clear_text, secure_password } = toCredentials(row)
+/** With the names to log in with. */
+export function withLogins(outcome: Outcome, facts: LoginFacts): Outcome {
+  const { clear_text, secure_password } = toLogins(facts)
   const logins = {
     clear_text: clear_text?.username ?? null,
     secure_password: secure_password?.username ?? null,
   }
-  return { ...outcome, address: row.address, ...logins }
+  return { ...outcome, address: facts.address, ...logins }
 }
 
 export function isProblem(value: unknown): value is ProblemError {

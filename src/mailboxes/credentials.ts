@@ -66,7 +66,8 @@ export interface ServerFacts {
   submission_port: number
 }
 
-export interface CredentialFacts extends ServerFacts {
+/** What decides which logins work. */
+export interface LoginFacts extends Pick<ServerFacts, 'require_secure_password'> {
   address: string
   name: string
   password_set_at: Date | null
@@ -76,17 +77,22 @@ export interface CredentialFacts extends ServerFacts {
   listed_mechanisms: Mechanism[]
 }
 
+export type CredentialFacts = LoginFacts & ServerFacts
+
 /**
  * Both login forms of a mailbox. A verifier whose mechanism is no longer listed does not count: the mail
  * servers refuse it too.
  */
 export function toCredentials(facts: CredentialFacts): Credentials {
+  return { ...toLogins(facts), servers: toServers(facts) }
+}
+
+export function toLogins(facts: LoginFacts): Omit<Credentials, 'servers'> {
   const mechanisms = facts.mechanisms.filter((one) => facts.listed_mechanisms.includes(one))
   const clearText = facts.password_set_at !== null && !facts.require_secure_password
   return {
     clear_text: clearText ? { username: facts.address, mechanisms: ['PLAIN', 'LOGIN'] } : null,
     secure_password: mechanisms.length > 0 ? { username: facts.name, mechanisms } : null,
-    servers: toServers(facts),
   }
 }
 

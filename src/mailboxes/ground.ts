@@ -56,6 +56,18 @@ export async function lookUpGrounds(db: Db, addresses: Address[]): Promise<Groun
   return rows
 }
 
+/** What else decides, whoever has the names: the domain of each address, in their order, and the settings. */
+export async function lookUpDomainGrounds(db: Db, addresses: Address[]): Promise<Ground[]> {
+  const domains = [...new Set(addresses.map(({ domain }) => domain))]
+  const nobody = sql`null::text`
+  const { rows } = await sql<Ground>`
+    select ${groundColumns(nobody, sql`false`)}
+    from app.settings as s cross join unnest(${domains}::text[]) with ordinality as c (domain, place)
+      ${groundJoins(nobody, sql`c.domain`)}
+    order by c.place`.execute(db)
+  return addresses.map(({ domain }) => rows[domains.indexOf(domain)]!)
+}
+
 function groundColumns(name: RawBuilder<unknown>, withCount: RawBuilder<unknown>) {
   return sql`d.name as domain, d.alias_of, d.mailbox_limit,
       case when d.mailbox_limit is not null and ${withCount} then (

@@ -4,6 +4,7 @@ import type { Verifier } from '../accounts/verifiers.ts'
 import { type Authentication, type Db, withHashJoins } from '../database.ts'
 import type { DomainName } from '../domains/name.ts'
 import { endLoginsJob } from '../jobs/queue.ts'
+import type { LoginFacts } from './credentials.ts'
 import { creationEvents } from './events.ts'
 import type { NewMailbox } from './insert.ts'
 import { writtenColumns } from './view.ts'
@@ -14,14 +15,14 @@ export type NewMailboxWithAccount = NewMailbox & {
 }
 
 /**
- * What `insertMailbox` does, for many in one statement; the names of those that were made. The others are taken, or
- * their domain is not there any more, or has a limit and is not held. Rejects where an account has a name.
+ * What `insertMailbox` does, for many in one statement; how to log in to those that were made. The others are taken, or
+ * their domain is not there any more, or has a limit and is not held. Rejects where an account gets a name meanwhile.
  */
 export async function insertMailboxes(
   db: Db,
   mailboxes: readonly NewMailboxWithAccount[],
   held: readonly DomainName[],
-): Promise<Set<string>> {
+): Promise<LoginFacts[]> {
   const verifiers = mailboxes.flatMap(({ address: { name }, account }) =>
     account.verifiers.map(({ mechanism, scheme = null, verifier }) => ({
       name,
@@ -31,7 +32,7 @@ export async function insertMailboxes(
     })),
   )
   const column = (member: 'name' | 'mechanism' | 'scheme' | 'verifier') => verifiers.map((one) => one[member])
-  const insertion = sql<{ name: string }>`
+  const insertion = sql<LoginFacts>`
     with r as materialized (
       select * from json_to_recordset(${JSON.stringify(mailboxes.map(toRecord))}::json) as r (
         name text, domain text, quota_bytes bigint, keep_copy boolean, delivery text, hold boolean, authentication text,
@@ -47,7 +48,9 @@ export async function insertMailboxes(
       for key share
     ), ad as (
       insert into app.addresses (name, domain, kind, holds_name)
-      select r.name, d.name, 'mailbox', true from r join d on d.name = r.domain order by r.name
+      select r.name, d.name, 'mailbox', true from r join d on d.name = r.domain
+      where not exists (select from app.accounts as o where o.name = r.name offset 0) -- for each by its key
+      order by r.name
       on conflict do nothing
       returning name, domain
     ), m as (
@@ -75,9 +78,12 @@ export async function insertMailboxes(
     ), created as (${creationEvents(false)}), ending as materialized (
       select ${endLoginsJob(sql`a.name`, sql`a.login_until`)} from a where a.login_until is not null
     )
-    select m.name, (select count(*) from ending) from m`
+    select m.name || '@' || m.domain as address, m.name, a.password_set_at, a.mechanisms, s.require_secure_password,
+      coalesce(d.secure_password_mechanisms, s.secure_password_mechanisms) as listed_mechanisms,
+      (select count(*) from ending)
+    from m join a on a.name = m.name join d on d.name = m.domain cross join app.settings as s`
   const { rows } = await withHashJoins(db, () => insertion.execute(db))
-  return new Set(rows.map(({ name }) => name))
+  return rows
 }
 
 function toRecord({ address, values, person, account }: NewMailboxWithAccount) {

@@ -1,4 +1,4 @@
-import { type PasswordPolicy, personalWords } from '../accounts/password-policy.ts'
+import type { PasswordPolicy } from '../accounts/password-policy.ts'
 import type { Address } from './address.ts'
 import type { Ground } from './ground.ts'
 
@@ -8,6 +8,5 @@ export function policyFor(
   addresses: readonly Address[],
   { display_name }: { display_name?: string | null },
 ): PasswordPolicy {
-  const words = personalWords(...addresses.map(({ name, domain }) => ({ name, domain, display_name })))
-  return { minLength, words }
+  return { minLength, people: addresses.map(({ name, domain }) => ({ name, domain, display_name })) }
 }
