@@ -1,27 +1,29 @@
+-- As the types of the first migration: the rules of single columns.
+create domain app.event_action as text collate "C" constraint event_action_check check (value ~ '^[a-z]+\.[a-z-]+$');
+create domain app.event_kind as text collate "C" constraint event_kind_check
+  check (value in ('server', 'domain', 'mailbox', 'account', 'alias', 'token', 'import'));
+create domain app.event_level as text constraint event_level_check check (value in ('info', 'alert'));
+create domain app.event_members as jsonb constraint event_members_check check (jsonb_typeof(value) = 'object');
+
 -- Who did what: one row for each change, written in the transaction of the change, never changed afterwards. The
 -- service's role may add and read. Nothing here is ever a secret: of a password it says only that it was set.
 create table app.audit_events (
   name text collate "C" not null,            -- of the account or the local part; '' where the object has none
   at timestamptz not null default clock_timestamp(), -- read while the object is locked: in the order of its changes
   id uuid not null default gen_random_uuid(),
-  action text collate "C" not null,          -- kind.verb
-  kind text collate "C" not null,
+  action app.event_action not null,          -- kind.verb
+  kind app.event_kind not null,
   object text collate "C" not null,          -- an address, a name or an id; '' for the server
   domain text collate "C",                   -- whose holders may see it; null: callers with all domains alone
-  level text not null default 'info',
+  level app.event_level not null default 'info',
   subject text collate "C",                  -- with issuer: who the token named; null: the service itself
   issuer text collate "C",
   token_id text collate "C",
   address text,                              -- of the client
   request_id text,
-  before jsonb,                              -- the members that changed; null: it was not there
-  after jsonb,                               -- null: it is not there any more
+  before app.event_members,                  -- the members that changed; null: it was not there
+  after app.event_members,                   -- null: it is not there any more
   constraint audit_events_pkey primary key (name, at, id),
-  constraint audit_events_action_check check (action ~ '^[a-z]+\.[a-z-]+$'),
-  constraint audit_events_kind_check check (kind in ('server', 'domain', 'mailbox', 'account', 'alias', 'token', 'import')),
-  constraint audit_events_level_check check (level in ('info', 'alert')),
-  constraint audit_events_before_check check (jsonb_typeof(before) = 'object'),
-  constraint audit_events_after_check check (jsonb_typeof(after) = 'object'),
   constraint audit_events_subject_check check ((subject is null) = (issuer is null))
 );
 -- a page of each filter is read from one index, in its order

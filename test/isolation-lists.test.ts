@@ -78,7 +78,7 @@ async function build({ domains, accounts }: World): Promise<void> {
     )
     await admin.query(
       `insert into app.mailboxes (name, domain, state, locked, purge_at)
-       values ($1, $2, $3, $4, case when $3 = 'deleted' then now() end)`,
+       values ($1, $2, $3::text, $4, case when $3::text = 'deleted' then now() end)`,
       [...key, mailboxState(one), one.locked],
     )
   }

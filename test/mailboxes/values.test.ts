@@ -119,9 +119,9 @@ describe('what a mailbox does with its mail', () => {
   test('the table itself holds the rules', async () => {
     const { made } = await newMailbox()
     for (const [set, constraint] of [
-      [`forward_to = array_fill('a@b.jp'::text, array[11])`, 'mailboxes_forward_to_check'],
-      [`forward_to = '{null}'`, 'mailboxes_forward_to_check'],
-      [`delivery = 'drop'`, 'mailboxes_delivery_check'],
+      [`forward_to = array_fill('a@b.jp'::text, array[11])`, 'forward_to_check'],
+      [`forward_to = '{null}'`, 'forward_to_check'],
+      [`delivery = 'drop'`, 'delivery_check'],
     ])
       await assert.rejects(service.admin.query(`update app.mailboxes set ${set} where id = $1`, [made.id]), {
         constraint,
