@@ -38,3 +38,19 @@ export function prepare<Values extends object, Row>(
     return (await db.executeQuery<Row>({ ...compiled, parameters })).rows
   }
 }
+
+const mostShapes = 100 // a connection keeps the plans of those that it has met
+
+/**
+ * For a hot statement that has a few shapes, by what it is to do: it is built each time, but each shape is parsed and
+ * planned once on a connection.
+ */
+export async function runPrepared<Row>(
+  db: Db | Tx,
+  name: string,
+  statement: RawBuilder<Row>,
+): Promise<Row[]> {
+  const compiled = statement.compile(db)
+  if (!names.has(compiled.sql) && names.size < mostShapes) names.set(compiled.sql, `${name}-${names.size}`)
+  return (await db.executeQuery<Row>(compiled)).rows
+}

@@ -7,6 +7,7 @@ import { mayTouch } from '../auth.ts'
 import type { Authentication, Db } from '../database.ts'
 import { aliasDomainProblem } from '../domains/alias-domains.ts'
 import type { DomainName } from '../domains/name.ts'
+import { prepare } from '../prepared.ts'
 import { type ProblemError, problem, problemAt } from '../problems.ts'
 import type { Subject } from '../subject.ts'
 import type { Address } from './address.ts'
@@ -34,11 +35,15 @@ export interface Ground {
 
 /** One round trip, every part of it a probe of a primary key, but for the count of a domain with a limit. */
 export async function lookUpGround(db: Db, { name, domain }: Address): Promise<Ground> {
-  const { rows } = await sql<Ground>`
-    select ${groundColumns(sql`${name}`, sql`true`)}
-    from app.settings as s ${groundJoins(sql`${name}`, domain)}`.execute(db)
+  const rows = await findGround(db, { name, domain })
   return rows[0]!
 }
+
+const findGround = prepare<Pick<Address, 'name' | 'domain'>, Ground>('ground', ({ name, domain }) => {
+  return sql`
+    select ${groundColumns(sql`${name}`, sql`true`)}
+    from app.settings as s ${groundJoins(sql`${name}`, domain)}`
+})
 
 /** The same for several addresses, in their order, and still one round trip; only the first of each domain has the count. */
 export async function lookUpGrounds(db: Db, addresses: Address[]): Promise<Ground[]> {

@@ -59,7 +59,7 @@ export const viewColumns = sql`
   to_timestamp(l.at_epoch) as last_login_at`
 
 /** What the mail servers have written down about m: how much it holds (u) and when somebody last logged in (l). */
-export const usageJoins = sql`
+const usageJoins = sql`
   left join mail.usage as u on u.username = m.name || '@' || m.domain
   left join mail.last_login as l on l.username = m.name || '@' || m.domain`
 
