@@ -84,13 +84,14 @@ export const auth = fp(
       enforce(request, reply, needed)
     })
     // Handlers may refuse as well, with requireScope. RFC 6750 §3.1.
-    app.addHook('onSend', async (request, reply) => {
-      if (!request.subject) return
-      if (reply.statusCode === 404) logNotFound(request)
-      if (reply.statusCode !== 403) return
-      logSecurityEvent(request, 'forbidden', 'a token was not enough')
-      if (!reply.hasHeader('www-authenticate'))
-        reply.header('www-authenticate', `${challenge}, error="insufficient_scope"`)
+    app.addHook('onSend', (request, reply, _payload, done) => {
+      if (request.subject && reply.statusCode === 404) logNotFound(request)
+      if (request.subject && reply.statusCode === 403) {
+        logSecurityEvent(request, 'forbidden', 'a token was not enough')
+        if (!reply.hasHeader('www-authenticate'))
+          reply.header('www-authenticate', `${challenge}, error="insufficient_scope"`)
+      }
+      done()
     })
   },
   { name: 'auth', fastify: '5.x' },

@@ -1,4 +1,4 @@
-import type { FastifyInstance, FastifyRequest } from 'fastify'
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import { problem, problemAt } from './problems.ts'
 
@@ -65,13 +65,17 @@ export function isUtf8(contentType = ''): boolean {
 }
 
 /** An operation that declares no body refuses one that says something: it would be passed over in silence. */
-export async function refuseUnknownBody({ body, routeOptions }: FastifyRequest): Promise<void> {
-  if (routeOptions.schema?.body !== undefined || body === undefined || isEmptyObject(body)) return
-  throw problemAt(
-    'invalid-request',
-    '',
-    'This operation takes no body; its parameters stand in the path and query.',
-  )
+export function refuseUnknownBody(request: FastifyRequest, _reply: FastifyReply, done: () => void): void {
+  const { body } = request
+  const says = body !== undefined && !isEmptyObject(body)
+  if (says && request.routeOptions.schema?.body === undefined) {
+    throw problemAt(
+      'invalid-request',
+      '',
+      'This operation takes no body; its parameters stand in the path and query.',
+    )
+  }
+  done()
 }
 
 /** Looks at the top alone: the body has met no schema, and may be nested deeper than the stack. */

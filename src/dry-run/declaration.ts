@@ -55,11 +55,14 @@ export const dryRun = fp(
       route.schema = declare(route.schema)
       route.handler = trying(route.handler)
     })
-    app.addHook('preHandler', async (request) => {
-      if (request.is404 || !canBeTried(request.routeOptions)) return
-      const { [parameter]: wanted, ...query } = request.query as Record<string, unknown>
+    app.addHook('preHandler', (request, _reply, done) => {
+      const query = request.query as Record<string, unknown>
+      // its default is in the query of each operation that declares it
+      if (!(parameter in query) || request.is404 || !canBeTried(request.routeOptions)) return done()
+      const { [parameter]: wanted, ...others } = query
       request.dryRun = wanted === true
-      request.query = query // handlers know only their own
+      request.query = others // handlers know only their own
+      done()
     })
   },
   { name: 'dry-run', dependencies: ['auth'], fastify: '5.x' },

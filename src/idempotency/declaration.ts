@@ -39,8 +39,9 @@ export const idempotency = fp(
     app.addHook('onRoute', (route) => {
       if (takesKey(route)) route.schema = declare(route.schema)
     })
-    app.addHook('preHandler', async (request) => {
+    app.addHook('preHandler', (request, _reply, done) => {
       if (!request.is404 && takesKey(request.routeOptions)) request.idempotencyKey = readKey(request, keys)
+      done()
     })
   },
   { name: 'idempotency', dependencies: ['auth'], fastify: '5.x' },

@@ -43,10 +43,12 @@ export const budgets = fp(
       route.schema = { ...route.schema, response: withHeader(responses, 'ratelimit-policy') }
     })
     app.decorateRequest('budgetReply')
-    app.addHook('onRequest', async (request, reply) => {
-      if (request.is404) return
+    app.addHook('onRequest', (request, reply, done) => {
+      if (request.is404) return done()
       request.budgetReply = reply
-      await (isRead(request) ? charges.read : charges.write)?.(request)
+      const charge = isRead(request) ? charges.read : charges.write
+      if (!charge) return done()
+      charge(request).then(() => done(), done)
     })
     app.decorate('chargePasswords', (queue) => charging(queue, charges.password))
     watchConflicts(app)
@@ -100,10 +102,13 @@ function charging(queue: WorkQueue, charge: Charge | undefined): WorkQueue {
 /** Somebody may be trying out names, or a job may be lost in a loop: told once a minute. */
 function watchConflicts(app: FastifyInstance): void {
   const count = app.createRateLimit({ max: burst, timeWindow: windowSeconds * 1000 })
-  app.addHook('onResponse', async (request, reply) => {
-    if (reply.statusCode !== 409 || !request.subject) return
+  const tell = async (request: FastifyRequest) => {
     const state = await count(request)
     if (state.isAllowed || state.remaining > 0 || state.isExceeded) return
     logSecurityEvent(request, 'conflict-burst', `a caller had ${burst} conflicts within a minute`)
+  }
+  app.addHook('onResponse', (request, reply, done) => {
+    if (reply.statusCode !== 409 || !request.subject) return done()
+    tell(request).then(() => done(), done)
   })
 }

@@ -49,10 +49,11 @@ export const nameTakenBudget = fp(
     }
 
     app.decorateRequest('takenNames', 0)
-    app.addHook('preHandler', async (request, reply) => {
-      if (request.is404 || !isLimited(request) || !tellsOfNames(request.routeOptions.schema)) return
+    app.addHook('preHandler', (request, reply, done) => {
+      if (request.is404 || !isLimited(request) || !tellsOfNames(request.routeOptions.schema)) return done()
       const seconds = secondsUntil(blockedUntil.get(ownerOf(request.subject)))
       if (seconds > 0) throw refuse(request, reply, balanceAfter(limit, { count: limit + 1, seconds }))
+      done()
     })
     app.setErrorHandler(async (error, request, reply) => {
       const names = namesToldBy(error)
@@ -61,16 +62,19 @@ export const nameTakenBudget = fp(
       throw over ? refuse(request, reply, balance) : error
     })
     // A trial tells of a free name too, and nobody has to take it for that.
-    app.addHook('preSerialization', async (request, reply, payload) => {
-      if (!request.dryRun || reply.statusCode >= 300 || !isLimited(request)) return payload
-      if (!tellsOfNames(request.routeOptions.schema)) return payload
+    const spendOne = async (request: FastifyRequest, reply: FastifyReply) => {
       const { over, ...balance } = await spend(request, 1)
       if (over) throw refuse(request, reply.removeHeader('dry-run'), balance)
-      return payload
+    }
+    app.addHook('preSerialization', (request, reply, payload, done) => {
+      const tells = request.dryRun && reply.statusCode < 300 && isLimited(request)
+      if (!tells || !tellsOfNames(request.routeOptions.schema)) return done(null, payload)
+      spendOne(request, reply).then(() => done(null, payload), done)
     })
     // What is done is done and is answered; the next request is refused.
-    app.addHook('onSend', async (request) => {
-      if (request.takenNames > 0 && isLimited(request)) await spend(request, request.takenNames)
+    app.addHook('onSend', (request, _reply, _payload, done) => {
+      if (request.takenNames === 0 || !isLimited(request)) return done()
+      spend(request, request.takenNames).then(() => done(), done)
     })
   },
   { name: 'name-taken-budget', dependencies: ['auth', 'budgets'], fastify: '5.x' },

@@ -23,10 +23,13 @@ declare module 'fastify' {
 export const blowFuses = fp(
   async (app: FastifyInstance, { db }: { db: Db }) => {
     app.decorateRequest('overdraw')
-    app.addHook('onSend', async (request) => {
+    const blowIt = async (request: FastifyRequest, token: StoredToken, overdraw: Overdraw) => {
+      for (const id of await blow(db, token, overdraw)) tell(request, id, overdraw)
+    }
+    app.addHook('onSend', (request, _reply, _payload, done) => {
       const { overdraw, dryRun, problemCode, subject } = request
-      if (!overdraw || dryRun || problemCode !== 'fuse-blown' || !subject.token) return
-      for (const id of await blow(db, subject.token, overdraw)) tell(request, id, overdraw)
+      if (!overdraw || dryRun || problemCode !== 'fuse-blown' || !subject.token) return done()
+      blowIt(request, subject.token, overdraw).then(() => done(), done)
     })
   },
   { name: 'blow-fuses', dependencies: ['auth', 'request-context'], fastify: '5.x' },
