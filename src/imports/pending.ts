@@ -1,3 +1,4 @@
+import { setImmediate } from 'node:timers/promises'
 import { sql } from 'kysely'
 import type { Db } from '../database.ts'
 import type { InstallationKeys } from '../keys.ts'
@@ -30,13 +31,19 @@ interface Reading {
 }
 
 const rowsAtOnce = 1000
+const rowsInOneTurn = 50 // of the event loop, so that whoever else waits for it waits half a millisecond
 
-/** The next rows that are not done. */
-export async function readPending(reading: Reading, { id, done_line }: ImportRecord): Promise<UnitRow[]> {
+/** The rows after that line, none of which is done. */
+export async function readPending(reading: Reading, id: string, line: number): Promise<UnitRow[]> {
   const { rows } = await sql<StoredRow>`
     select r.line, r.operation, r.address, r.content, r.sealed, r.problem from app.import_rows as r
-    where r.import = ${id} and r.line > ${done_line} order by r.line limit ${rowsAtOnce}`.execute(reading.db)
-  return rows.map((row) => toUnitRow(reading, row))
+    where r.import = ${id} and r.line > ${line} order by r.line limit ${rowsAtOnce}`.execute(reading.db)
+  const read: UnitRow[] = []
+  for (const row of rows) {
+    read.push(toUnitRow(reading, row))
+    if (read.length % rowsInOneTurn === 0) await setImmediate()
+  }
+  return read
 }
 
 /**

@@ -22,11 +22,12 @@ interface Receiving {
   keys: InstallationKeys
 }
 
-const batchRows = 500 // of up to 64 KiB each
+const batchRows = 400 // of up to 64 KiB each
 
 /**
- * Puts the rows down as they come in, batch by batch, each by itself: the file may be large and its sender slow. Nobody
- * sees them until the import is queued; those of one that breaks off are removed.
+ * Puts the rows down as they come in, batch by batch, each by itself: the file may be large and its sender slow. The next
+ * batch is read while one is put down. Nobody sees them until the import is queued; those of one that breaks off are
+ * removed.
  */
 export async function receive(
   { db, keys }: Receiving,
@@ -35,18 +36,26 @@ export async function receive(
 ): Promise<Received> {
   const id = await insertImport(db, request)
   const { dry_run: dryRun } = request.query
+  let putDown: Promise<void> = Promise.resolve()
+  const put = async (batch: (ReadRow | RefusedRow)[]) => {
+    await putDown
+    putDown = insertRows(db, { id, dryRun, keys }, batch)
+    putDown.catch(() => {}) // whoever awaits it is told
+  }
   try {
     let digest: Buffer = Buffer.alloc(0)
     let batch: (ReadRow | RefusedRow)[] = []
     for await (const row of readFile(request.body as Readable, format, (octets) => (digest = octets))) {
       batch.push(readRow(row))
       if (batch.length < batchRows) continue
-      await insertRows(db, { id, dryRun, keys }, batch)
+      await put(batch)
       batch = []
     }
-    await insertRows(db, { id, dryRun, keys }, batch)
+    await put(batch)
+    await putDown
     return { id, digest }
   } catch (error) {
+    await putDown.catch(() => {}) // so that nothing comes after it is gone
     await discard(db, id)
     throw error
   }

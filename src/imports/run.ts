@@ -74,10 +74,15 @@ async function workThrough(work: ImportWork, claimed: ImportRecord, signal: Abor
   const tried = claimed.dry_run ? await countTried(db, claimed) : new Map()
   const context: ImportContext = { app: { db, derivations }, subject, tried }
   const until = Date.now() + sliceMs
+  const read = (line: number) => ahead(readPending({ db, keys, subject }, claimed.id, line))
   let record = claimed
   let pending: UnitRow[] = []
+  let next = read(claimed.done_line)
   while (Date.now() < until && !signal.aborted) {
-    if (pending.length === 0) pending = await readPending({ db, keys, subject }, record)
+    if (pending.length === 0) {
+      pending = await next
+      if (pending.length > 0) next = read(pending.at(-1)!.line) // while Postgres works on these
+    }
     if (pending.length === 0) {
       await finish(db, record, 'completed')
       return 0
@@ -91,6 +96,12 @@ async function workThrough(work: ImportWork, claimed: ImportRecord, signal: Abor
     pending = pending.slice(done.rows)
   }
   return 0
+}
+
+/** Nobody may come to await it. */
+function ahead<T>(promise: Promise<T>): Promise<T> {
+  promise.catch(() => {})
+  return promise
 }
 
 /** Where the rows cannot be done together, the first of them is done by itself. */

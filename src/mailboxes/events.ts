@@ -3,15 +3,15 @@ import { type Actor, insertEvents, moment } from '../audit/record.ts'
 
 /** What the mailbox m begins with, and its account a, where that is made with it. */
 export function creationEvents(linked: boolean, by?: Actor): RawBuilder<unknown> {
-  const made = sql`|| jsonb_build_object('account', jsonb_build_object('authentication', a.authentication,
+  const made = sql`, 'account', jsonb_build_object('authentication', a.authentication,
     'display_name', a.display_name, 'external_id', a.external_id, 'login_from', ${moment(sql`a.login_from`)},
-    'login_until', ${moment(sql`a.login_until`)}, 'password_set', a.password_set_at is not null))`
+    'login_until', ${moment(sql`a.login_until`)}, 'password_set', a.password_set_at is not null)`
   return insertEvents({
     action: 'mailbox.create',
     object: sql`m.name || '@' || m.domain`,
     domain: sql`m.domain`,
     after: sql`jsonb_build_object('id', m.id, 'quota_bytes', m.quota_bytes, 'forward_to', m.forward_to,
-      'keep_copy', m.keep_copy, 'delivery', m.delivery, 'hold', m.hold) ${linked ? sql`` : made}`,
+      'keep_copy', m.keep_copy, 'delivery', m.delivery, 'hold', m.hold ${linked ? sql`` : made})`,
     from: sql`m join a on a.name = m.name`,
     ...(by && { by }),
   })
