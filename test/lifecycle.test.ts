@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { execFile, spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { existsSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -60,6 +61,11 @@ test('finishes the requests in flight when it is stopped', async (t) => {
   const exit = stopProcess(service.child)
   assert.deepEqual(new Set((await Promise.all(creates)).map(outcome)), new Set(['201']))
   assert.equal(await exit, 0)
+  const closed = service.child.stdout?.closed || once(service.child.stdout!, 'close')
+  await closed
+  const messages = service.output().match(/"msg":"[^"]*"/g) ?? []
+  assert.equal(messages.filter((message) => message === '"msg":"request"').length, 13, 'one for each request')
+  assert.equal(messages.at(-1), '"msg":"stopped"', 'the last line is written before the exit')
 })
 
 test('stops when npm is stopped', async (t) => {

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { sql } from 'kysely'
 import { findMailbox } from '../src/mailboxes/store.ts'
-import { prepare } from '../src/prepared.ts'
+import { prepare, runPrepared } from '../src/prepared.ts'
 import { fillMailboxes, nameOf } from './support/many.ts'
 import { startService } from './support/service.ts'
 
@@ -25,6 +25,22 @@ test('a prepared statement is parsed once on a connection, and gets its values e
     throw new Error('rolled back')
   })
   await assert.rejects(rolledBack, /rolled back/)
+})
+
+test('so is each shape of a statement that has a few', async () => {
+  const sum = (terms: number[]) => sql<{ sum: number; parsed: number }>`
+    select ${sql.join(
+      terms.map((term) => sql`${term}::int`),
+      sql` + `,
+    )} as sum, (select count(*) from pg_prepared_statements where name like 'test-terms-%') as parsed`
+  await db.connection().execute(async (one) => {
+    for (const [terms, expected] of [
+      [[1, 2], { sum: 3, parsed: 1 }],
+      [[3, 4], { sum: 7, parsed: 1 }],
+      [[1, 2, 3], { sum: 6, parsed: 2 }],
+    ] as const)
+      assert.deepEqual(await runPrepared(one, 'test-terms', sum([...terms])), [expected])
+  })
 })
 
 test('its plan is by indexes, also where it was made while there were few rows, and they were analyzed', async () => {
