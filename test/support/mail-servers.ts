@@ -53,6 +53,7 @@ function findObstacle(): string | false {
   if (process.getuid?.() !== 0) return 'Postfix and Dovecot are started as root'
   const path = { ...process.env, PATH: `${process.env.PATH}:/usr/sbin` }
   const missing = programs.filter((name) => spawnSync('which', [name], { env: path }).status !== 0)
+  if (spawnSync('perl', ['-MNet::SSLeay', '-e', '1']).status !== 0) missing.push('Net::SSLeay, for swaks')
   return missing.length > 0 && `not installed: ${missing.join(', ')}`
 }
 
