@@ -40,7 +40,7 @@ export async function receive(
   const put = async (batch: (ReadRow | RefusedRow)[]) => {
     await putDown
     putDown = insertRows(db, { id, dryRun, keys }, batch)
-    putDown.catch(() => {}) // whoever awaits it is told
+    putDown.catch((error) => (request.body as Readable).destroy(error)) // its sender may be slow
   }
   try {
     let digest: Buffer = Buffer.alloc(0)

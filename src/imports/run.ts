@@ -77,11 +77,11 @@ async function workThrough(work: ImportWork, claimed: ImportRecord, signal: Abor
   const read = (line: number) => ahead(readPending({ db, keys, subject }, claimed.id, line))
   let record = claimed
   let pending: UnitRow[] = []
-  let next = read(claimed.done_line)
+  let next: Promise<UnitRow[]> | undefined
   while (Date.now() < until && !signal.aborted) {
     if (pending.length === 0) {
-      pending = await next
-      if (pending.length > 0) next = read(pending.at(-1)!.line) // while Postgres works on these
+      pending = await (next ?? read(record.done_line))
+      next = undefined
     }
     if (pending.length === 0) {
       await finish(db, record, 'completed')
@@ -90,6 +90,7 @@ async function workThrough(work: ImportWork, claimed: ImportRecord, signal: Abor
     const { names, seconds } = await namesLeft(work, record)
     if (names <= 0) return seconds
     const unit = takeUnit(pending, names)
+    if (unit.length === pending.length) next ??= read(unit.at(-1)!.line) // while Postgres works on the last of these
     const done = await doUnit(work, context, record, unit)
     if (done.ended) return 0
     record = done.record

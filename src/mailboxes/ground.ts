@@ -70,7 +70,8 @@ export async function lookUpDomainGrounds(db: Db, addresses: Address[]): Promise
     from app.settings as s cross join unnest(${domains}::text[]) with ordinality as c (domain, place)
       ${groundJoins(nobody, sql`c.domain`)}
     order by c.place`.execute(db)
-  return addresses.map(({ domain }) => rows[domains.indexOf(domain)]!)
+  const byDomain = new Map(domains.map((domain, i) => [domain, rows[i]!]))
+  return addresses.map(({ domain }) => byDomain.get(domain)!)
 }
 
 function groundColumns(name: RawBuilder<unknown>, withCount: RawBuilder<unknown>) {

@@ -23,6 +23,7 @@ export async function insertMailboxes(
   mailboxes: readonly NewMailboxWithAccount[],
   held: readonly DomainName[],
 ): Promise<LoginFacts[]> {
+  if (mailboxes.length === 0) return []
   const verifiers = mailboxes.flatMap(({ address: { name }, account }) =>
     account.verifiers.map(({ mechanism, scheme = null, verifier }) => ({
       name,

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { before, test } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { createClient, outcome } from '../support/client.ts'
 import { csv, importFile, ndjson, postImport, rowsOf, untilDone } from '../support/imports.ts'
 import { assertInvariants } from '../support/invariants.ts'
@@ -138,6 +139,51 @@ test('keeps the limit of a domain, also where a dry run would pass it', async ()
   const { id } = await importFile(api, ndjson(rows))
   assert.deepEqual(await statuses(id), expected)
   assert.equal((await api.get('/v1/domains/small.jp')).body.mailbox_count, 2)
+})
+
+test('what is refused beside others is refused for what stood against it by itself', async () => {
+  await api.post('/v1/domains', { name: 'room.jp' })
+  await api.patch('/v1/domains/room.jp', { mailbox_limit: 1 })
+  const { id } = await importFile(
+    api,
+    ndjson([
+      { operation: 'create', address: 'unlocked@room.jp' },
+      { operation: 'create', address: 'room1@room.jp', no_password: true },
+      { operation: 'create', address: 'room2@room.jp', no_password: true },
+    ]),
+  )
+  assert.deepEqual(await statuses(id), ['password-required', 'created', 'mailbox-limit-reached'])
+})
+
+test('a row that is to ensure what somebody else makes at that moment finds it made', async () => {
+  const faster = await service.admin.connect()
+  try {
+    await faster.query('begin')
+    await faster.query(`insert into app.accounts (name, authentication) values ('faster', 'local')`)
+    await faster.query(
+      `insert into app.addresses (name, domain, kind, holds_name) values ('faster', 'example.jp', 'mailbox', true)`,
+    )
+    await faster.query(`insert into app.mailboxes (name, domain) values ('faster', 'example.jp')`)
+    const { body } = await postImport(
+      api,
+      ndjson([
+        { address: 'faster@example.jp', no_password: true },
+        { address: 'slower@example.jp', no_password: true },
+      ]),
+    )
+    for (;;) {
+      const { rows } = await service.admin.query(
+        `select from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()`,
+      )
+      if (rows.length > 0) break
+      await sleep(20)
+    }
+    await faster.query('commit')
+    await untilDone(api, body.id)
+    assert.deepEqual(await statuses(body.id), ['unchanged', 'created'])
+  } finally {
+    faster.release()
+  }
 })
 
 test('a dry run lists every collision, also of rows with one another, and changes nothing', async () => {
