@@ -39,11 +39,9 @@ export function prepare<Values extends object, Row>(
   }
 }
 
-const mostShapes = 100 // a connection keeps the plans of those that it has met
-
 /**
- * For a hot statement that has a few shapes, by what it is to do: it is built each time, but each shape is parsed and
- * planned once on a connection.
+ * For a hot statement that has two or three shapes, by what it is to do: it is built each time, but each shape is parsed
+ * and planned once on a connection, which keeps them all.
  */
 export async function runPrepared<Row>(
   db: Db | Tx,
@@ -51,6 +49,6 @@ export async function runPrepared<Row>(
   statement: RawBuilder<Row>,
 ): Promise<Row[]> {
   const compiled = statement.compile(db)
-  if (!names.has(compiled.sql) && names.size < mostShapes) names.set(compiled.sql, `${name}-${names.size}`)
+  if (!names.has(compiled.sql)) names.set(compiled.sql, `${name}-${names.size}`)
   return (await db.executeQuery<Row>(compiled)).rows
 }

@@ -31,9 +31,11 @@ export interface NewMailbox {
  * is a violation of addresses_pkey, addresses_name_key, mailboxes_pkey or accounts_pkey.
  */
 export async function insertMailbox(db: Db, mailbox: NewMailbox): Promise<MailboxRow | undefined> {
-  const rows = isPlainlyLinked(mailbox)
-    ? await insertLinked(db, { ...namesOf(mailbox), ...actor() })
-    : await runPrepared(db, 'insert-mailbox', insertion(mailbox, withoutLimit))
+  if (isPlainlyLinked(mailbox)) return (await insertLinked(db, { ...namesOf(mailbox), ...actor() }))[0]
+  const insert = insertion(mailbox, withoutLimit)
+  const rows = isPlainlyNew(mailbox)
+    ? await runPrepared(db, 'insert-mailbox', insert)
+    : (await insert.execute(db)).rows
   return rows[0]
 }
 
@@ -48,6 +50,11 @@ type PlainlyLinked = NewMailbox & { account: { linked: true; authentication: Aut
 function isPlainlyLinked(mailbox: NewMailbox): mailbox is PlainlyLinked {
   const { account, values } = mailbox
   return 'linked' in account && givenColumns(values).length === 0 && !changesPerson(mailbox)
+}
+
+/** One with its account, with a password or without: what else may be given makes too many shapes to prepare them all. */
+function isPlainlyNew({ account, values, person }: NewMailbox): boolean {
+  return !('linked' in account) && givenColumns(values).length === 0 && !person.login_until
 }
 
 function namesOf({ address: { name, domain }, account }: PlainlyLinked) {
