@@ -41,12 +41,16 @@ function createLog({ logLevel }: Config): Logger {
   return pino({ level: logLevel, transport: { target: 'pino-pretty', options: { ignore: 'pid,hostname' } } })
 }
 
-/** Writes what is logged in one turn of the event loop together: under load that is a system call for many requests. */
+/**
+ * Writes what is logged in one turn of the event loop together: under load that is a system call for many requests. Only
+ * what ends the process without its exit event (SIGKILL, no memory left) loses the lines of a turn.
+ */
 function linesOfOneTurn(to: pino.DestinationStream): pino.DestinationStream {
   let lines = ''
   const flush = () => {
-    if (lines !== '') to.write(lines)
+    const turn = lines
     lines = ''
+    if (turn !== '') to.write(turn)
   }
   process.on('exit', flush)
   return {

@@ -48,7 +48,7 @@ export const budgets = fp(
       request.budgetReply = reply
       const charge = isRead(request) ? charges.read : charges.write
       if (!charge) return done()
-      charge(request).then(() => done(), done)
+      return charge(request)
     })
     app.decorate('chargePasswords', (queue) => charging(queue, charges.password))
     watchConflicts(app)
@@ -109,6 +109,6 @@ function watchConflicts(app: FastifyInstance): void {
   }
   app.addHook('onResponse', (request, reply, done) => {
     if (reply.statusCode !== 409 || !request.subject) return done()
-    tell(request).then(() => done(), done)
+    return tell(request)
   })
 }

@@ -69,12 +69,12 @@ export const nameTakenBudget = fp(
     app.addHook('preSerialization', (request, reply, payload, done) => {
       const tells = request.dryRun && reply.statusCode < 300 && isLimited(request)
       if (!tells || !tellsOfNames(request.routeOptions.schema)) return done(null, payload)
-      spendOne(request, reply).then(() => done(null, payload), done)
+      return spendOne(request, reply)
     })
     // What is done is done and is answered; the next request is refused.
     app.addHook('onSend', (request, _reply, _payload, done) => {
       if (request.takenNames === 0 || !isLimited(request)) return done()
-      spend(request, request.takenNames).then(() => done(), done)
+      return spend(request, request.takenNames).then(() => {})
     })
   },
   { name: 'name-taken-budget', dependencies: ['auth', 'budgets'], fastify: '5.x' },

@@ -23,13 +23,13 @@ declare module 'fastify' {
 export const blowFuses = fp(
   async (app: FastifyInstance, { db }: { db: Db }) => {
     app.decorateRequest('overdraw')
-    const blowIt = async (request: FastifyRequest, token: StoredToken, overdraw: Overdraw) => {
+    const blowAndTell = async (request: FastifyRequest, token: StoredToken, overdraw: Overdraw) => {
       for (const id of await blow(db, token, overdraw)) tell(request, id, overdraw)
     }
     app.addHook('onSend', (request, _reply, _payload, done) => {
       const { overdraw, dryRun, problemCode, subject } = request
       if (!overdraw || dryRun || problemCode !== 'fuse-blown' || !subject.token) return done()
-      blowIt(request, subject.token, overdraw).then(() => done(), done)
+      return blowAndTell(request, subject.token, overdraw)
     })
   },
   { name: 'blow-fuses', dependencies: ['auth', 'request-context'], fastify: '5.x' },
