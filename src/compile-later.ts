@@ -1,3 +1,5 @@
+import { hash } from 'node:crypto'
+
 type Compiled<Result> = (value: unknown) => Result
 
 /**
@@ -7,7 +9,7 @@ type Compiled<Result> = (value: unknown) => Result
 export function compileLater<Result>(compile: (schema: object) => Compiled<Result>) {
   const known = new Map<string, Compiled<Result>>()
   return ({ schema }: { schema?: unknown }): Compiled<Result> => {
-    const key = JSON.stringify(schema)
+    const key = hash('sha256', JSON.stringify(schema))
     const one = known.get(key) ?? atFirstUse(() => compile(schema as object))
     known.set(key, one)
     return one

@@ -12,7 +12,7 @@ export function buildSerializer(sharedSchemas: unknown) {
 }
 
 /** Those of the shared schemas that the schema refers to, and those that these refer to. */
-function referredBy(schema: object, shared: Schemas, found: Schemas = {}): Schemas {
+export function referredBy(schema: object, shared: Schemas, found: Schemas = {}): Schemas {
   for (const [key, part] of Object.entries(schema)) {
     if (typeof part === 'object' && part !== null) referredBy(part, shared, found)
     if (key !== '$ref' || typeof part !== 'string') continue

@@ -4,6 +4,7 @@ import fastJsonStringify, { type Schema } from 'fast-json-stringify'
 import type { FastifySchemaCompiler } from 'fastify'
 import { buildApp } from '../src/app.ts'
 import { compileLater } from '../src/compile-later.ts'
+import { referredBy } from '../src/serialization.ts'
 import { buildValidator } from '../src/validation.ts'
 import { createWorkQueue } from '../src/work-queue.ts'
 import { startService } from './support/service.ts'
@@ -44,7 +45,8 @@ test('every schema of every operation compiles', async () => {
       (shared: unknown) =>
       ({ schema }: { schema?: unknown }) => {
         serializers += 1
-        return fastJsonStringify(schema as Schema, { schema: shared as Record<string, Schema> })
+        const known = shared as Record<string, Schema>
+        return fastJsonStringify(schema as Schema, { schema: referredBy(schema as object, known) })
       },
   }
   const app = await buildApp({

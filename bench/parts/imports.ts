@@ -45,11 +45,11 @@ export const imports: Part = {
   },
 }
 
-/** What more memory the service takes for many rows than for few. `ROWS` names another number than a million. */
+/** What more memory the service takes for many rows than for few. `ROWS` names another number than 300,000. */
 export const importMemory: Part = {
   name: 'import-memory',
   async run({ folder, scale }) {
-    const many = Math.ceil(Number(process.env.ROWS ?? 1_000_000) * scale)
+    const many = Math.ceil(Number(process.env.ROWS ?? 300_000) * scale)
     const installation = await openInstallation(folder)
     try {
       const service = await installation.startService()
