@@ -5,22 +5,35 @@ export interface Memory<T> {
   forget(): void
 }
 
-/** Keeps the `capacity` values that were used last. */
+/**
+ * Keeps the `capacity` values that were used last, and some that were used before, at most as many again: so what is asked
+ * for again and again need not be put in its place each time.
+ */
 export function createMemory<T extends object>(capacity: number): Memory<T> {
-  const values = new Map<string, T>()
+  let young = new Map<string, T>()
+  let old = new Map<string, T>()
   let changes = 0
 
   function keep(key: string, value: T): T {
-    values.delete(key)
-    values.set(key, value)
-    if (values.size > capacity) values.delete(values.keys().next().value!)
+    if (young.size >= capacity) {
+      old = young
+      young = new Map()
+    }
+    young.set(key, value)
     return value
+  }
+
+  function find(key: string): T | undefined {
+    const value = young.get(key)
+    if (value) return value
+    const former = old.get(key)
+    return former && keep(key, former)
   }
 
   return {
     async get(key, isCurrent, ask) {
-      const known = isCurrent ? values.get(key) : undefined
-      if (known) return keep(key, known)
+      const known = isCurrent ? find(key) : undefined
+      if (known) return known
       const before = changes
       const value = await ask()
       // What was heard while it was asked may be about the very thing: the answer is good once, not to be kept.
@@ -28,7 +41,8 @@ export function createMemory<T extends object>(capacity: number): Memory<T> {
     },
     forget() {
       changes += 1
-      values.clear()
+      young = new Map()
+      old = new Map()
     },
   }
 }
