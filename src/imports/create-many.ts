@@ -24,7 +24,7 @@ export async function createMany(
   const { db } = context.app
   const held = await holdLimitedDomains(db, domainsOf(makings))
   const first = judgeAll(context, makings, await lookUp(db, held, makings))
-  const made = await insertJudged(db, first.filter(isMailbox), held)
+  const made = await insertJudged(context, first.filter(isMailbox), held)
   const left = makings.filter(({ request }) => !made.has(request.address.name))
   const refusals = held.length > 0 ? zip(makings, first) : zip(left, await judgeAgain(context, left))
   const refusalOf = new Map(refusals)
@@ -60,11 +60,11 @@ async function judgeAgain(context: ImportContext, makings: readonly Making[]): P
 
 /** How to log in to those that were made, by name. */
 async function insertJudged(
-  db: Db,
+  { app: { db }, meanwhile }: ImportContext,
   mailboxes: NewMailboxWithAccount[],
   held: DomainName[],
 ): Promise<Map<string, LoginFacts>> {
-  const logins = await insertMailboxes(db, mailboxes, held).catch((error) => {
+  const logins = await insertMailboxes(db, mailboxes, held, meanwhile).catch((error) => {
     if (isCollision(error)) return [] // somebody is faster: one by one it becomes clear with what
     throw error
   })

@@ -15,6 +15,8 @@ export interface ImportContext {
   subject: Subject
   /** Mailboxes that earlier rows of a dry run would have added to domains. */
   tried: Map<DomainName, number>
+  /** Called once Postgres works on what takes it longest: what is done from then on costs no time. */
+  meanwhile: () => void
 }
 
 export type Making = Extract<Task, { kind: 'make' }>

@@ -1,3 +1,4 @@
+import { AsyncLocalStorage } from 'node:async_hooks'
 import { randomUUID } from 'node:crypto'
 import { toProblem } from '../problem-details.ts'
 import { type ProblemError, problem } from '../problems.ts'
@@ -72,9 +73,9 @@ async function workThrough(work: ImportWork, claimed: ImportRecord, signal: Abor
   const { db, derivations, keys } = work
   const subject = subjectOf(claimed)
   const tried = claimed.dry_run ? await countTried(db, claimed) : new Map()
-  const context: ImportContext = { app: { db, derivations }, subject, tried }
   const until = Date.now() + sliceMs
   const read = (line: number) => ahead(readPending({ db, keys, subject }, claimed.id, line))
+  const outside = AsyncLocalStorage.snapshot() // of the transaction of a unit, whose connection is busy
   let record = claimed
   let pending: UnitRow[] = []
   let next: Promise<UnitRow[]> | undefined
@@ -90,8 +91,10 @@ async function workThrough(work: ImportWork, claimed: ImportRecord, signal: Abor
     const { names, seconds } = await namesLeft(work, record)
     if (names <= 0) return seconds
     const unit = takeUnit(pending, names)
-    if (unit.length === pending.length) next ??= read(unit.at(-1)!.line) // while Postgres works on the last of these
-    const done = await doUnit(work, context, record, unit)
+    const meanwhile = () => {
+      if (unit.length === pending.length) next ??= outside(() => read(unit.at(-1)!.line))
+    }
+    const done = await doUnit(work, { app: { db, derivations }, subject, tried, meanwhile }, record, unit)
     if (done.ended) return 0
     record = done.record
     pending = pending.slice(done.rows)

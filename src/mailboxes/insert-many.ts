@@ -17,11 +17,13 @@ export type NewMailboxWithAccount = NewMailbox & {
 /**
  * What `insertMailbox` does, for many in one statement; how to log in to those that were made. The others are taken, or
  * their domain is not there any more, or has a limit and is not held. Rejects where an account gets a name meanwhile.
+ * `sent` is called when Postgres has got the statement, which takes it a while.
  */
 export async function insertMailboxes(
   db: Db,
   mailboxes: readonly NewMailboxWithAccount[],
   held: readonly DomainName[],
+  sent: () => void = () => {},
 ): Promise<LoginFacts[]> {
   if (mailboxes.length === 0) return []
   const verifiers = mailboxes.flatMap(({ address: { name }, account }) =>
@@ -83,7 +85,11 @@ export async function insertMailboxes(
       coalesce(d.secure_password_mechanisms, s.secure_password_mechanisms) as listed_mechanisms,
       (select count(*) from ending)
     from m join a on a.name = m.name join d on d.name = m.domain cross join app.settings as s`
-  const { rows } = await withHashJoins(db, () => insertion.execute(db))
+  const { rows } = await withHashJoins(db, () => {
+    const inserting = insertion.execute(db)
+    sent()
+    return inserting
+  })
   return rows
 }
 
