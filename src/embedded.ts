@@ -87,7 +87,13 @@ export async function startTemporaryPostgres(
       dataDir: folder,
       fallbackDir,
       log: () => undefined,
-      settings: { fsync: 'off', synchronous_commit: 'off', full_page_writes: 'off', ...options.settings },
+      settings: {
+        fsync: 'off',
+        synchronous_commit: 'off',
+        full_page_writes: 'off',
+        shared_buffers: '128MB', // to drop a database is to look through all of them
+        ...options.settings,
+      },
     })
     return {
       url: postgres.url,

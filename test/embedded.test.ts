@@ -1,9 +1,10 @@
 import assert from 'node:assert/strict'
-import { existsSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { appendFileSync, existsSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { mkdir } from 'node:fs/promises'
+import { totalmem } from 'node:os'
 import { dirname, join } from 'node:path'
 import { describe, test } from 'node:test'
-import { startTemporaryPostgres } from '../src/embedded.ts'
+import { type EmbeddedPostgres, startTemporaryPostgres } from '../src/embedded.ts'
 import { newDataDir, query, start } from './support/embedded.ts'
 
 describe('starting', () => {
@@ -56,6 +57,26 @@ describe('starting', () => {
     const wrong = start(dataDir, { settings: { shared_buffers: 'much' } })
     await assert.rejects(wrong, /invalid value for parameter "shared_buffers": "much"/)
     await start(dataDir)
+  })
+
+  test('Postgres may keep as much as its file says, at first a quarter of the memory', async () => {
+    const dataDir = newDataDir()
+    const file = join(dataDir, 'postgres', 'postgresql.conf')
+    const buffersOf = async (postgres: EmbeddedPostgres) => {
+      const [row] = await query(
+        postgres.url,
+        "select setting::int / 128 as mb from pg_settings where name = 'shared_buffers'",
+      )
+      await postgres.stop()
+      return row
+    }
+    const mb = Math.min(
+      Math.max(Math.floor(Math.min(totalmem(), process.constrainedMemory() || totalmem()) / 2 ** 22), 128),
+      2048,
+    )
+    assert.deepEqual(await buffersOf(await start(dataDir)), { mb })
+    appendFileSync(file, 'shared_buffers = 64MB\n')
+    assert.deepEqual(await buffersOf(await start(dataDir)), { mb: 64 })
   })
 
   test('a cluster of another major version is named, not started', async () => {

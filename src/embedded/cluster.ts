@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto'
-import { chown, mkdtemp, open, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
+import { appendFile, chown, mkdtemp, open, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
+import { totalmem } from 'node:os'
 import { join } from 'node:path'
 import type { Binaries } from './binaries.ts'
 import { type DataPlace, exists } from './place.ts'
@@ -59,6 +60,7 @@ async function initialise(
     await rm(draft, { recursive: true, force: true })
     throw new Error(`Postgres could not make its database in ${place.dataDir}: ${lastLines(ran.output)}`)
   }
+  await appendFile(join(cluster, 'postgresql.conf'), memorySettings(), { flush: durable })
   await rename(cluster, place.cluster)
   await syncDir(place.dataDir)
   await rm(draft, { recursive: true, force: true })
@@ -71,6 +73,21 @@ function initdbOptions(major: number): string[] {
       ? ['--locale=C.UTF-8']
       : ['--locale=C', '--locale-provider=builtin', '--builtin-locale=C.UTF-8']
   return ['--encoding=UTF8', ...locale, '--auth=scram-sha-256', '--data-checksums']
+}
+
+const megabyte = 1024 ** 2
+
+/**
+ * Postgres's own default is 128 MB, of which a million mailboxes are fifteen times as much (docs/scaling.md). It takes
+ * memory only for what it has read. Written once: who runs it may change it there.
+ */
+function memorySettings(): string {
+  const memory = Math.min(totalmem(), process.constrainedMemory() || Number.POSITIVE_INFINITY)
+  const megabytes = Math.min(Math.max(Math.floor(memory / 4 / megabyte), 128), 2048)
+  return `
+# A quarter of the memory of the machine (PostgreSQL, "Resource Consumption"), at most what a million mailboxes fill.
+shared_buffers = ${megabytes}MB
+`
 }
 
 async function removeDrafts(dataDir: string): Promise<void> {
