@@ -12,6 +12,7 @@ import { createIssuer } from './issuer.ts'
 import { startWorker } from './jobs/worker.ts'
 import { loadOrCreateKeys } from './keys.ts'
 import { serverOptions } from './malformed.ts'
+import { quietThreads } from './quiet-threads.ts'
 import { claimInstallation } from './server/store.ts'
 import { createWorkQueue } from './work-queue.ts'
 
@@ -30,6 +31,7 @@ export interface RunningService {
 
 /** Starts everything in the order in which the parts need each other; what fails stops what had started. */
 export async function startService(config: Config, log: Logger): Promise<RunningService> {
+  await quietThreads()
   const http = await httpOptions(config)
   const auditLog = config.auditLogFile === undefined ? undefined : await openAuditLogFile(config.auditLogFile)
   const keys = await loadOrCreateKeys(config.tokenKeyFile)
@@ -95,9 +97,12 @@ async function openMetrics(app: FastifyInstance, config: Config): Promise<string
   return url
 }
 
-/** One a core; but files and names are looked up by the same threads, so one of these is left for them. */
+/**
+ * One a core, and one that is ready when another has ended: its turn begins with a look-up, during which a core would do
+ * nothing. Files and names are looked up by the same threads, so one of these is left for them.
+ */
 function derivationsAtOnce({ threads }: Config): number {
-  return Math.max(1, Math.min(availableParallelism(), threads - 1))
+  return Math.max(1, Math.min(availableParallelism() + 1, threads - 1))
 }
 
 async function stopInOrder(...stops: (() => unknown)[]): Promise<void> {

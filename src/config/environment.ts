@@ -106,7 +106,7 @@ export const Environment = Type.Object({
   ),
   UV_THREADPOOL_SIZE: text(
     'a whole number from 1 to 1024',
-    "Node's own: its threads. Passwords are hashed on one a core, but never on all of these.",
+    "Node's own: its threads. Passwords are hashed on one a core and one more, but never on all of these.",
     (value) => /^\d{1,4}$/.test(value) && Number(value) >= 1 && Number(value) <= 1024,
     { default: '4' },
   ),
