@@ -16,4 +16,4 @@ VOLUME /data
 EXPOSE 8080
 HEALTHCHECK --interval=10s --timeout=3s --start-period=20s \
   CMD ["node", "src/healthcheck.ts"]
-CMD ["node", "--max-semi-space-size=4", "--heap-growing-percent=30", "src/server.ts"]
+CMD ["node", "--max-semi-space-size=4", "--heap-growing-percent=30", "--v8-pool-size=1", "src/server.ts"]
