@@ -7,6 +7,8 @@ import { welcome } from './welcome.ts'
 
 const hurryMs = 40_000 // after this a stop no longer waits for requests in flight
 
+const linesTogetherMs = 10
+
 await main()
 
 async function main(): Promise<void> {
@@ -37,25 +39,25 @@ function readConfigOrExit(): Config {
 
 /** JSON on anything but a terminal, so that no text of a client can forge a line. */
 function createLog({ logLevel }: Config): Logger {
-  if (!process.stdout.isTTY) return pino({ level: logLevel }, linesOfOneTurn(pino.destination(1)))
+  if (!process.stdout.isTTY) return pino({ level: logLevel }, linesTogether(pino.destination(1)))
   return pino({ level: logLevel, transport: { target: 'pino-pretty', options: { ignore: 'pid,hostname' } } })
 }
 
 /**
- * Writes what is logged in one turn of the event loop together: under load that is a system call for many requests. Only
- * what ends the process without its exit event (SIGKILL, no memory left) loses the lines of a turn.
+ * Writes what is logged within some milliseconds together: under load that is a system call for many requests, and a thread
+ * to wake for it. Only what ends the process without its exit event (SIGKILL, no memory left) loses these lines.
  */
-function linesOfOneTurn(to: pino.DestinationStream): pino.DestinationStream {
+function linesTogether(to: pino.DestinationStream): pino.DestinationStream {
   let lines = ''
   const flush = () => {
-    const turn = lines
+    const written = lines
     lines = ''
-    if (turn !== '') to.write(turn)
+    if (written !== '') to.write(written)
   }
   process.on('exit', flush)
   return {
     write(line) {
-      if (lines === '') setImmediate(flush)
+      if (lines === '') setTimeout(flush, linesTogetherMs)
       lines += line
     },
   }
