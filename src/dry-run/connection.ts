@@ -13,6 +13,8 @@ export interface Line {
   statements: Turns
   transactions: Turns
   run<Row>(query: CompiledQuery): Promise<QueryResult<Row>>
+  /** Whether the savepoint of a statement before is still there, in the transaction that runs if one does. */
+  saved: boolean
 }
 
 /**
@@ -24,8 +26,8 @@ export const checkAtOnce = 'set constraints all immediate'
 
 const statement = {
   start: CompiledQuery.raw('savepoint one_statement'),
-  keep: CompiledQuery.raw('release one_statement'),
-  undo: CompiledQuery.raw('rollback to one_statement; release one_statement'),
+  next: CompiledQuery.raw('release one_statement; savepoint one_statement'),
+  undo: CompiledQuery.raw('rollback to one_statement'),
 }
 const transaction = {
   start: CompiledQuery.raw('savepoint one_transaction; set constraints all deferred'),
@@ -34,45 +36,58 @@ const transaction = {
 }
 
 /** A transaction waits for the one before, so none may begin within another; single statements find their way between. */
-export function createConnection({ statements, transactions, run }: Line): TrialConnection {
+export function createConnection(line: Line): TrialConnection {
+  const { statements, transactions, run } = line
   let endTransaction: (() => void) | undefined
-  const control = (query: CompiledQuery) => statements.take(() => run(query))
+  let savedBefore = false
+  const start = async () => {
+    await run(transaction.start)
+    savedBefore = line.saved
+    line.saved = false
+  }
+  const end = (query: CompiledQuery) =>
+    statements.take(async () => {
+      await run(query)
+      line.saved = savedBefore
+    })
   const leave = () => {
     endTransaction?.()
     endTransaction = undefined
   }
   return {
-    executeQuery: (query) => statements.take(() => (endTransaction ? run(query) : runAlone(run, query))),
+    executeQuery: (query) => statements.take(() => (endTransaction ? run(query) : runAlone(line, query))),
     streamQuery() {
       throw new Error('Rows are not streamed in a trial.')
     },
     async begin() {
-      const end = await transactions.wait()
-      await control(transaction.start).catch((error) => {
-        end()
+      const letNext = await transactions.wait()
+      await statements.take(start).catch((error) => {
+        letNext()
         throw error
       })
-      endTransaction = end
+      endTransaction = letNext
     },
     async commit() {
-      await control(transaction.keep) // where it fails, Kysely rolls back
+      await end(transaction.keep) // where it fails, Kysely rolls back
       leave()
     },
     async rollback() {
-      await control(transaction.undo).finally(leave)
+      await end(transaction.undo).finally(leave)
     },
   }
 }
 
-/** As outside of a transaction: by itself, so that its failure undoes nothing else. */
-async function runAlone<Row>(run: Line['run'], query: CompiledQuery): Promise<QueryResult<Row>> {
-  await run(statement.start)
+/**
+ * As outside of a transaction: by itself, so that its failure undoes nothing else. Its savepoint goes with the next one, in
+ * one round trip.
+ */
+async function runAlone<Row>(line: Line, query: CompiledQuery): Promise<QueryResult<Row>> {
+  await line.run(line.saved ? statement.next : statement.start)
+  line.saved = true
   try {
-    const result = await run<Row>(query)
-    await run(statement.keep)
-    return result
+    return await line.run<Row>(query)
   } catch (error) {
-    await run(statement.undo).catch(() => {}) // the connection is lost, and `error` says so
+    await line.run(statement.undo).catch(() => {}) // the connection is lost, and `error` says so
     throw error
   }
 }

@@ -38,6 +38,7 @@ export async function openSession(driver: Driver): Promise<Session> {
   const line = {
     statements,
     transactions: createTurns(),
+    saved: false,
     async run<Row>(query: CompiledQuery) {
       if (over) throw new Error('The trial that this statement belongs to is over.')
       return connection.executeQuery<Row>(query)

@@ -17,7 +17,6 @@ export async function applyTasks(context: ImportContext, tasks: readonly Task[])
   const makings = tasks.filter((task) => task.kind === 'make')
   const settings = tasks.filter((task) => task.kind === 'set')
   const deletions = tasks.filter((task) => task.kind === 'delete')
-  if (makings.length === 0) context.meanwhile()
   const done = new Map<Task, Outcome>([
     ...zip(makings, await makeMany(context, makings, active)),
     ...zip(settings, await setMany(context, settings, active)),

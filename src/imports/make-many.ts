@@ -15,7 +15,7 @@ export interface ImportContext {
   subject: Subject
   /** Mailboxes that earlier rows of a dry run would have added to domains. */
   tried: Map<DomainName, number>
-  /** Called once Postgres works on what takes it longest: what is done from then on costs no time. */
+  /** Called, once or more often, with what keeps Postgres busy on its way: what is begun then costs no time. */
   meanwhile: () => void
 }
 

@@ -106,14 +106,16 @@ export async function writeOutcomes(
     const { problem: refusal, ...outcome } = outcomes[i]!
     return [line, { ...outcome, problem: refusal && toRowProblem(refusal) }]
   })
-  const of = (member: keyof Outcome) => sql`o.outcomes -> r.line::text ->> ${member}::text`
+  const of = (member: keyof Outcome) => sql`o.outcome ->> ${member}::text`
   await sql`
     update app.import_rows as r
-    set status = ${of('status')}, clear_text = ${of('clear_text')}, secure_password = ${of('secure_password')},
-      problem = (${of('problem')})::jsonb,
-      address = case when ${dry_run} then r.address else coalesce(${of('address')}, r.address) end,
+    set (status, clear_text, secure_password, problem, address) = (
+        select ${of('status')}, ${of('clear_text')}, ${of('secure_password')}, (${of('problem')})::jsonb,
+          case when ${dry_run} then r.address else coalesce(${of('address')}, r.address) end
+        from (select u.outcomes -> r.line::text as outcome offset 0) as o
+      ),
       content = case when ${dry_run} then r.content end, sealed = case when ${dry_run} then r.sealed end
-    from (select ${JSON.stringify(Object.fromEntries(byLine))}::jsonb as outcomes offset 0) as o
+    from (select ${JSON.stringify(Object.fromEntries(byLine))}::jsonb as outcomes offset 0) as u
     where r.import = ${id} and r.line > ${done_line} and r.line <= ${unit.at(-1)!.line}`.execute(db)
 }
 

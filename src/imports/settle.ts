@@ -55,6 +55,7 @@ export async function settle(
     const stop = record.on_error === 'stop' ? outcomes.findIndex(({ status }) => status === 'failed') : -1
     if (stop >= 0 && unit.length > 1)
       throw Object.assign(new Refused('one of the rows is refused'), { row: stop })
+    context.meanwhile() // where nothing was made
     await writeOutcomes(db, record, unit, outcomes)
     const next = await advance(db, record, unit.at(-1)!.line, outcomes)
     await chargeNames(work, record, outcomes)

@@ -17,7 +17,7 @@ export type NewMailboxWithAccount = NewMailbox & {
 /**
  * What `insertMailbox` does, for many in one statement; how to log in to those that were made. The others are taken, or
  * their domain is not there any more, or has a limit and is not held. Rejects where an account gets a name meanwhile.
- * `sent` is called when Postgres has got the statement, which takes it a while.
+ * `sent` is called with the statement on its way, which takes Postgres a while.
  */
 export async function insertMailboxes(
   db: Db,

@@ -50,6 +50,33 @@ test('statements and transactions of a trial see what those before did, and noth
   assert.deepEqual(seen, ['a.example', 'b.example'])
 })
 
+test('single statements find their way between those of a transaction, and fail alone there too', async () => {
+  const seen = await assertUndone(async () => {
+    await insertDomain(db, 'a.example')
+    await db.transaction().execute(async (tx) => {
+      await insertDomain(tx, 'b.example')
+      await insertDomain(db, 'c.example')
+      await assert.rejects(insertDomain(db, 'a.example'), constraint('domains_pkey'))
+      await insertDomain(db, 'd.example')
+      await insertDomain(tx, 'e.example')
+    })
+    await assert.rejects(insertDomain(db, 'e.example'), constraint('domains_pkey'))
+    const failing = db.transaction().execute(async (tx) => {
+      await insertDomain(tx, 'f.example')
+      await insertDomain(db, 'g.example')
+      await insertDomain(tx, 'b.example')
+    })
+    await assert.rejects(failing, constraint('domains_pkey'))
+    await insertDomain(db, 'h.example')
+    return listDomains(db)
+  })
+  const kept = ['a', 'b', 'c', 'd', 'e', 'h'] // what came between has gone with the transaction
+  assert.deepEqual(
+    seen,
+    kept.map((name) => `${name}.example`),
+  )
+})
+
 test('what fails undoes itself and nothing else', async () => {
   const seen = await assertUndone(async () => {
     await insertDomain(db, 'a.example')

@@ -226,6 +226,27 @@ test('stops at the first row that is refused, where it is to', async () => {
   assert.deepEqual(await statuses(ended.id), ['created', 'mailbox-exists', 'skipped'])
 })
 
+test('stops in the middle of a long file, whose next rows have been read by then, and is tried out like that', async () => {
+  const row = (i: number) => ({ address: `long${i}@example.jp`, no_password: true })
+  const rows = Array.from({ length: 2500 }, (_, i) =>
+    i === 1700 ? { ...row(3), operation: 'create' } : row(i),
+  )
+  const trial = await importFile(api, ndjson(rows), '?dry_run=true')
+  const wanted = rows.map((_, i) => (i === 1700 ? 'mailbox-exists' : 'created'))
+  assert.deepEqual(await statuses(trial.id), wanted)
+  const ended = await importFile(api, ndjson(rows), '?on_error=stop')
+  assert.deepEqual([ended.state, ended.rows_done], ['failed', 1701])
+  assert.deepEqual(
+    await statuses(ended.id),
+    wanted.map((status, i) => (i > 1700 ? 'skipped' : status)),
+  )
+  const again = await importFile(api, ndjson(rows))
+  assert.deepEqual(
+    await statuses(again.id),
+    wanted.map((status, i) => (i < 1700 ? 'unchanged' : status)),
+  )
+})
+
 test('a cancelled import does no more, and forgets the passwords that are left', async () => {
   const rows = Array.from({ length: 300 }, (_, i) => ({
     address: `p${i}@example.jp`,
