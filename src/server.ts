@@ -45,16 +45,20 @@ function createLog({ logLevel }: Config): Logger {
 
 /**
  * Writes what is logged within some milliseconds together: under load that is a system call for many requests, and a thread
- * to wake for it. Only what ends the process without its exit event (SIGKILL, no memory left) loses these lines.
+ * to wake for it. Only what ends the process without its exit event (a signal without a handler, no memory left) loses
+ * these lines.
  */
-function linesTogether(to: pino.DestinationStream): pino.DestinationStream {
+function linesTogether(to: ReturnType<typeof pino.destination>): pino.DestinationStream {
   let lines = ''
   const flush = () => {
     const written = lines
     lines = ''
     if (written !== '') to.write(written)
   }
-  process.on('exit', flush)
+  process.on('exit', () => {
+    flush()
+    to.flushSync() // what is written asynchronously from here on has no thread any more
+  })
   return {
     write(line) {
       if (lines === '') setTimeout(flush, linesTogetherMs)

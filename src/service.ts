@@ -31,7 +31,9 @@ export interface RunningService {
 
 /** Starts everything in the order in which the parts need each other; what fails stops what had started. */
 export async function startService(config: Config, log: Logger): Promise<RunningService> {
-  await quietThreads()
+  await quietThreads().catch((error: Error) =>
+    log.debug({ reason: error.message }, 'the threads that derive keys do not yield'),
+  )
   const http = await httpOptions(config)
   const auditLog = config.auditLogFile === undefined ? undefined : await openAuditLogFile(config.auditLogFile)
   const keys = await loadOrCreateKeys(config.tokenKeyFile)

@@ -1,12 +1,13 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { freePort, startProcess, stopProcess } from '../support/process.ts'
 
 test('a port of its own gives the metrics without a token, and nothing else', async (t) => {
   const port = String(await freePort())
   const { url, child, output } = await startProcess(t, { env: { METRICS_PORT: port } })
   const metrics = `http://127.0.0.1:${port}/metrics`
-  assert.ok(output().includes(`"url":"${metrics}"`), 'the log says where they are')
+  while (!output().includes(`"url":"${metrics}"`)) await sleep(10) // the log says where they are
   const reply = await fetch(metrics)
   assert.match(reply.headers.get('content-type') ?? '', /^text\/plain; version=0\.0\.4/)
   const text = await reply.text()
