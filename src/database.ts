@@ -123,8 +123,8 @@ type Done = (error: Error | undefined, result: pg.QueryResult) => void
 
 const pools = new WeakMap<Db, pg.Pool>()
 
-/** For whoever watches it; statements go through `db`. */
-export function poolOf(db: Db): pg.Pool {
+/** For whoever watches it: its clients take statements as Kysely sends them, and nothing else. */
+export function poolOf(db: Db): Omit<pg.Pool, 'query' | 'connect'> {
   const pool = pools.get(db)
   if (!pool) throw new TypeError('openDatabase opens what has a pool')
   return pool

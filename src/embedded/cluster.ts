@@ -83,7 +83,8 @@ const megabyte = 1024 ** 2
  */
 function memorySettings(): string {
   const memory = Math.min(totalmem(), process.constrainedMemory() || Number.POSITIVE_INFINITY)
-  const megabytes = Math.min(Math.max(Math.floor(memory / 4 / megabyte), 128), 2048)
+  const megabytes = Math.min(Math.floor(memory / 4 / megabyte), 2048)
+  if (megabytes <= 128) return '' // initdb has tried what the machine can bear
   return `
 # A quarter of the memory of the machine (PostgreSQL, "Resource Consumption"), at most what a million mailboxes fill.
 shared_buffers = ${megabytes}MB
