@@ -108,18 +108,15 @@ export function openDatabase(
  * (0.2 % now, `--trace-gc-nvp`), which is collected at the price of a tenth of the reads.
  */
 function namePrepared(client: pg.ClientBase): void {
-  const run = client.query.bind(client) as (statement: pg.QueryConfig, done: Done) => void
   Object.assign(client, {
     query: (text: string, values: unknown[]) =>
       new Promise((resolve, reject) => {
-        run({ name: nameOf(text), text, values }, (error, result) =>
-          error ? reject(error) : resolve(result),
-        )
+        const done = (error: Error | undefined, result: pg.QueryResult) =>
+          error ? reject(error) : resolve(result)
+        Reflect.apply(pg.Client.prototype.query, client, [{ name: nameOf(text), text, values }, done])
       }),
   })
 }
-
-type Done = (error: Error | undefined, result: pg.QueryResult) => void
 
 const pools = new WeakMap<Db, pg.Pool>()
 
