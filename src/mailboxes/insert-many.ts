@@ -23,7 +23,7 @@ export async function insertMailboxes(
   db: Db,
   mailboxes: readonly NewMailboxWithAccount[],
   held: readonly DomainName[],
-  sent: () => void = () => {},
+  sent: () => void,
 ): Promise<LoginFacts[]> {
   if (mailboxes.length === 0) return []
   const verifiers = mailboxes.flatMap(({ address: { name }, account }) =>
