@@ -57,7 +57,7 @@ function linesTogether(to: ReturnType<typeof pino.destination>): pino.Destinatio
   }
   process.on('exit', () => {
     flush()
-    to.flushSync() // what is written asynchronously from here on has no thread any more
+    to.flushSync() // where a write is under way they wait for its end, which nobody hears any more
   })
   return {
     write(line) {
