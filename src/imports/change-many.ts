@@ -1,5 +1,5 @@
 import { sql } from 'kysely'
-import { type Db, withHashJoins } from '../database.ts'
+import type { Db } from '../database.ts'
 import type { Address } from '../mailboxes/address.ts'
 import type { MailboxRequest } from '../mailboxes/create.ts'
 import { deleteMailboxes } from '../mailboxes/deletion.ts'
@@ -52,9 +52,7 @@ function needsChange({ address, values, person }: Setting, existing: Existing): 
 function setAlike({ app: { db }, subject }: ImportContext, group: Setting[]): Promise<MailboxRow[]> {
   const key = { addresses: group.map(({ address }) => address) }
   const target = { key, visible: subject.domains, precondition: undefined }
-  return countably(db, 'locks', (tx) =>
-    withHashJoins(tx, () => updateMailboxes(tx, target, group[0]!.values)),
-  )
+  return countably(db, 'locks', (tx) => updateMailboxes(tx, target, group[0]!.values))
 }
 
 /** As an ensuring PUT does with a mailbox that is there. */

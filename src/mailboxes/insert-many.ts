@@ -35,6 +35,7 @@ export async function insertMailboxes(
     })),
   )
   const column = (member: 'name' | 'mechanism' | 'scheme' | 'verifier') => verifiers.map((one) => one[member])
+  const domains = new Set(mailboxes.map(({ address }) => address.domain))
   const insertion = sql<LoginFacts>`
     with r as materialized (
       select * from json_to_recordset(${JSON.stringify(mailboxes.map(toRecord))}::json) as r (
@@ -45,7 +46,7 @@ export async function insertMailboxes(
     ), d as (
       select d.name, d.secure_password_mechanisms
       from app.domains as d
-      where d.name in (select r.domain from r) and d.state = 'active' and d.alias_of is null
+      where d.name = any (${[...domains]}::text[]) and d.state = 'active' and d.alias_of is null
         and (d.mailbox_limit is null or d.name = any (${held}::text[]))
       order by d.name
       for key share

@@ -69,19 +69,20 @@ export async function updateMailboxes(
       set ${sent.set}, version = gen_random_uuid(), updated_at = now()
       from b
       where m.name = b.name and ${sent.differ}
-      returning ${writtenColumns}
+      returning ${writtenColumns}, ${sent.of('b')} as had, ${sent.of('m')} as has, b.locked as was_locked,
+        b.delivery as old_delivery
     ), event as (${insertEvents({
       action: 'mailbox.update',
       object: address,
       domain: sql`m.domain`,
-      before: sql`app.members_not_in(${sent.of('b')}, ${sent.of('m')})`,
-      after: sql`app.members_not_in(${sent.of('m')}, ${sent.of('b')})`,
-      from: sql`m join b on b.name = m.name`,
+      before: sql`app.members_not_in(m.had, m.has)`,
+      after: sql`app.members_not_in(m.has, m.had)`,
+      from: sql`m`,
     })}), ended as materialized (
       select ${endSessionsJob(address)} from m where ${changes.locked === true}
     )
-    select ${viewColumns}, (select count(*) from ended), b.locked as was_locked, b.delivery as old_delivery
-    from m join b on b.name = m.name ${viewJoins}`.execute(db)
+    select ${viewColumns}, (select count(*) from ended), m.was_locked, m.old_delivery
+    from m ${viewJoins}`.execute(db)
   await draw(db, 'locks', rows.filter(isShut).length)
   return rows
 }

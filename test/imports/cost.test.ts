@@ -10,7 +10,7 @@ import { startService } from '../support/service.ts'
 
 const service = await startService({ jobs: { dataDir: '/nonexistent' } })
 const plans: RunPlan[] = []
-const rows = 4000
+const rows = 3000
 const together = 1000
 
 const { rows: privileged } = await service.admin.query(
@@ -20,50 +20,64 @@ const skip = privileged.length === 0 && 'only a superuser may load auto_explain'
 
 let api: Client
 
-const file = (operation: string, domain: string, members: object = {}) =>
+const file = (operation: string, domain: string, members: object = {}, count = rows) =>
   ndjson(
-    Array.from({ length: rows }, (_, i) => ({
+    Array.from({ length: count }, (_, i) => ({
       operation,
       address: `${domain[0]}${i}@${domain}`,
       ...members,
     })),
   )
 
+const analyze = () =>
+  service.admin.query('analyze app.import_rows, app.mailboxes, app.accounts, app.addresses')
+
 before(async () => {
   if (skip) return
   await explainAll(service.admin)
   poolOf(service.db).on('connect', (client) => collectPlans(client, plans))
   api = await service.as()
-  for (const name of ['before.jp', 'example.jp']) await api.post('/v1/domains', { name })
-  // of whose rows the statistics will be
-  await importFile(api, file('create', 'before.jp', { no_password: true }))
-  await service.admin.query('analyze app.import_rows, app.mailboxes, app.accounts, app.addresses')
+  for (const name of ['one.jp', 'many.jp']) await api.post('/v1/domains', { name })
 })
 
-describe('a unit of rows looks at so many rows', { skip }, () => {
-  const files: [what: string, () => string, query: string, counted: string][] = [
-    ['only tried', () => file('create', 'example.jp', { no_password: true }), '?dry_run=true', 'created'],
-    ['created', () => file('create', 'example.jp', { no_password: true }), '', 'created'],
-    ['there already', () => file('ensure', 'example.jp', { no_password: true }), '', 'unchanged'],
-    ['refused', () => file('create', 'example.jp', { no_password: true }), '', 'failed'],
-    ['changed', () => file('lock', 'example.jp'), '', 'updated'],
-    ['deleted', () => file('delete', 'example.jp'), '', 'deleted'],
-    [
-      'stopped at the first row',
-      () => file('create', 'nowhere.jp', { no_password: true }),
-      '?on_error=stop',
-      'failed',
-    ],
-  ]
-  for (const [what, content, query, counted] of files) {
-    test(what, async (t) => {
-      plans.length = 0
-      const { counts } = await importFile(api, content(), query)
-      assert.ok(counts[counted] > 0, JSON.stringify(counts))
-      const most = plans.toSorted((a, b) => b.rows - a.rows)[0]
-      t.diagnostic(`${most?.rows} rows`)
-      // those of a stopped one are cleared by more at once than are done at once
-      assert.ok(most && most.rows <= Math.max(rows, 2 * together), `${most?.text}\n${most?.outline}`)
+const statistics: [known: string, domain: string, always: boolean][] = [
+  ['last analyzed when there was one mailbox', 'one.jp', false],
+  ['analyzed before each import', 'many.jp', true],
+]
+
+for (const [known, domain, always] of statistics) {
+  describe(`a unit of rows looks at so many rows, ${known}`, { skip }, () => {
+    before(async () => {
+      await importFile(api, file('create', domain, { no_password: true }, 1))
+      await analyze()
     })
-  }
-})
+    const created = () => file('create', domain, { no_password: true })
+    const files: [what: string, () => string, query: string, counted: string][] = [
+      ['only tried', created, '?dry_run=true', 'created'],
+      ['created', created, '', 'created'],
+      ['there already', () => file('ensure', domain, { no_password: true }), '', 'unchanged'],
+      ['refused', created, '', 'failed'],
+      ['changed', () => file('lock', domain), '', 'updated'],
+      ['deleted', () => file('delete', domain), '', 'deleted'],
+      [
+        'stopped at the first row',
+        () => file('create', 'nowhere.jp', { no_password: true }),
+        '?on_error=stop',
+        'failed',
+      ],
+    ]
+    for (const [what, content, query, counted] of files) {
+      test(what, async (t) => {
+        if (always) await analyze()
+        plans.length = 0
+        const { counts } = await importFile(api, content(), query)
+        assert.ok(counts[counted] > 0, JSON.stringify(counts))
+        // what is left of them is cleared by more at once than are done at once
+        const done = plans.filter(({ text }) => !text.includes('cleared as ('))
+        const most = done.toSorted((a, b) => b.rows - a.rows)[0]
+        t.diagnostic(`${most?.rows} rows`)
+        assert.ok(most && most.rows <= together, `${most?.text}\n${most?.outline}`)
+      })
+    }
+  })
+}
