@@ -448,7 +448,7 @@ export const updateAccount = <ThrowOnError extends boolean = true>(options: Opti
 /**
  * Set the password of an account
  *
- * Takes no old password. Also for a locked mailbox or a disabled account. 204 for `password`, 200 with it, in clear or sealed, for `generate_password: true`.
+ * Takes no old password. Also for a locked mailbox or a disabled account. 204 for `password`, 200 with it, in clear or sealed, for `generate_password: true`. The sessions that are open then are ended, within about two seconds; one that begins in the meantime, with the new password, may be ended too.
  *
  * Scope: `passwords:write`.
  */
