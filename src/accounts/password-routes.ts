@@ -18,7 +18,7 @@ export const passwords: FastifyPluginAsyncTypebox<AccountOptions> = async (app, 
         tags: ['accounts'],
         summary: 'Set the password of an account',
         description:
-          'Takes no old password. Also for a locked mailbox or a disabled account. 204 for `password`, 200 with it, in clear or sealed, for `generate_password: true`. The sessions that are open then are ended, within about two seconds; one that begins in the meantime, with the new password, may be ended too.',
+          'Takes no old password. Also for a locked mailbox or a disabled account. 204 for `password`, 200 with it, in clear or sealed, for `generate_password: true`. The sessions that are open then are ended, and once more what is open a second or two later, since a login with the old one may be on its way: a session that begins in that time, with the new password, may be ended too.',
         security: [{ bearer: ['passwords:write'] }],
         params: AccountParams,
         headers: IfMatch,

@@ -44,7 +44,17 @@ async function readNote(file: string): Promise<string | undefined> {
 }
 
 /** Runs one command. Throws when the interface is away or refuses the key, so that a job is tried again. */
-export async function doveadm({ url, key }: Doveadm, command: string, parameters: object): Promise<Answer> {
+export async function doveadm(place: Doveadm, command: string, parameters: object): Promise<Answer> {
+  const [answer] = await doveadmEach(place, command, [parameters])
+  return answer!
+}
+
+/** The same command for each of these, one after another, in one request; the answers in their order. */
+export async function doveadmEach(
+  { url, key }: Doveadm,
+  command: string,
+  each: readonly object[],
+): Promise<Answer[]> {
   const response = await fetch(new URL('/doveadm/v1', url), {
     method: 'POST',
     redirect: 'error',
@@ -53,14 +63,15 @@ export async function doveadm({ url, key }: Doveadm, command: string, parameters
       authorization: `X-Dovecot-API ${Buffer.from(key).toString('base64')}`,
       'content-type': 'application/json',
     },
-    body: JSON.stringify([[command, parameters, 'mailwright']]),
+    body: JSON.stringify(each.map((parameters) => [command, parameters, 'mailwright'])),
   })
   if (!response.ok) throw new Error(`Dovecot's administration interface answers ${response.status}`)
-  return parseAnswer(await response.json(), command)
+  const body: unknown = await response.json()
+  return each.map((_, i) => parseAnswer(Array.isArray(body) ? body[i] : undefined, command))
 }
 
-function parseAnswer(body: unknown, command: string): Answer {
-  const [kind, content] = (Array.isArray(body) ? (body[0] ?? []) : []) as [
+function parseAnswer(answer: unknown, command: string): Answer {
+  const [kind, content] = (Array.isArray(answer) ? answer : []) as [
     string?,
     { exitCode?: number; type?: string }?,
   ]

@@ -1,27 +1,40 @@
 import { type RawBuilder, sql } from 'kysely'
 import type { Tx } from '../database.ts'
 
-/** Whose sessions to end: one user, or with `*` as the whole local part all of a domain. */
+/** Whose sessions to end: each a user, or with `*` as the whole local part all of a domain. */
 export interface EndSessions {
-  mask: string
+  masks: string[]
+  /** The second look. */
+  again?: true
 }
 
 /** The folder of a purged mailbox, by the mailbox's id, and whose sessions may still write to it. */
-export interface RemoveMail extends EndSessions {
+export interface RemoveMail {
   id: string
+  mask: string
 }
 
 // A day of tries (the queue waits exp(attempts) seconds between two), after which sessions are long gone.
 const maxAttempts = 12
 
+/** Numbers as the queue takes them, the lowest first: what needs nothing but Postgres does not wait for Dovecot. */
+export const priorities = { database: -1, sessions: 0, mail: 1 }
+
 /**
  * The job that ends the live sessions of `mask`, an SQL expression, written in the transaction of the change: it
- * exists exactly if the change does. One that still waits for its turn is not written twice.
+ * exists exactly if the change does. An aggregate, since of thousands that are locked at once each by itself would keep
+ * whatever comes after it waiting; not for no rows. That of one row is not written twice while it waits for its turn.
  */
 export function endSessionsJob(mask: RawBuilder<string>): RawBuilder<unknown> {
-  return sql`graphile_worker.add_job('end-sessions', json_build_object('mask', ${mask}),
-    job_key => 'end-sessions:' || ${mask}, max_attempts => ${maxAttempts})`
+  return sql`graphile_worker.add_job('end-sessions', json_build_object('masks', json_agg(${mask})),
+    job_key => case when count(*) = 1 then 'end-sessions:' || min(${mask}) end,
+    max_attempts => ${maxAttempts}, priority => ${priorities.sessions})`
 }
+
+/** The job that does so again, a second later, in SQL: $1 is its payload, $2 the mask where it is one. */
+export const endSessionsAgain = `
+  select graphile_worker.add_job('end-sessions', $1::json, run_at => now() + interval '1 second',
+    job_key => 'end-sessions-again:' || $2, max_attempts => ${maxAttempts}, priority => ${priorities.sessions})`
 
 /** Whose sessions to end, once the time of the account is over. */
 export interface EndLogins {
@@ -34,7 +47,7 @@ export interface EndLogins {
  */
 export function endLoginsJob(account: RawBuilder<unknown>, at: RawBuilder<unknown>): RawBuilder<unknown> {
   return sql`graphile_worker.add_job('end-logins', json_build_object('account', ${account}), run_at => ${at},
-    job_key => 'end-logins:' || ${account}, max_attempts => ${maxAttempts})`
+    job_key => 'end-logins:' || ${account}, max_attempts => ${maxAttempts}, priority => ${priorities.sessions})`
 }
 
 /** null: no moment, and no job any more. */
@@ -53,13 +66,15 @@ const secondLook = '10 minutes'
  */
 export function removeMailJobs(id: RawBuilder<unknown>, mask: RawBuilder<unknown>): RawBuilder<unknown> {
   const payload = sql`json_build_object('id', ${id}, 'mask', ${mask})`
-  return sql`graphile_worker.add_job('remove-mail', ${payload}),
-    graphile_worker.add_job('remove-mail', ${payload}, run_at => now() + ${secondLook}::interval)`
+  const priority = sql`priority => ${priorities.mail}`
+  return sql`graphile_worker.add_job('remove-mail', ${payload}, ${priority}),
+    graphile_worker.add_job('remove-mail', ${payload}, run_at => now() + ${secondLook}::interval, ${priority})`
 }
 
 /** The job that works on imports, as long as there are any; one that waits for its turn is enough. */
 export function runImportsJob(): RawBuilder<unknown> {
-  return sql`graphile_worker.add_job('run-imports', '{}'::json, job_key => 'run-imports', max_attempts => 1)`
+  return sql`graphile_worker.add_job('run-imports', '{}'::json, job_key => 'run-imports', max_attempts => 1,
+    priority => ${priorities.database})`
 }
 
 export async function endSessions(tx: Tx, mask: string): Promise<void> {

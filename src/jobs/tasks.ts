@@ -1,34 +1,47 @@
-import { setTimeout as sleep } from 'node:timers/promises'
 import type { QueryResult, QueryResultRow } from 'pg'
-import { type Answer, type Doveadm, type DoveadmConfig, doveadm, findDoveadm, wrongUsage } from './doveadm.ts'
-import type { EndLogins, EndSessions, RemoveMail } from './queue.ts'
+import {
+  type Answer,
+  type Doveadm,
+  type DoveadmConfig,
+  doveadm,
+  doveadmEach,
+  findDoveadm,
+  wrongUsage,
+} from './doveadm.ts'
+import { type EndLogins, type EndSessions, endSessionsAgain, type RemoveMail } from './queue.ts'
 
 const nothingToKick = 68 // sysexits(3) EX_NOHOST: nobody of this name is logged in
-const secondLookMs = 1_000
+const masksAtOnce = 100
 
 /** `*` counts only as the whole local part of a domain's mask. */
 const safeMask = /^(\*|[a-z0-9_.-]+)@[a-z0-9.-]+$/
+
+type Query = <R extends QueryResultRow>(text: string, values?: unknown[]) => Promise<QueryResult<R>>
 
 /**
  * Ends the live sessions of whoever may no longer log in. Twice, because a login that was in flight at the first time
  * is a session at the second. Doing it again changes nothing.
  */
-export async function endSessions(config: DoveadmConfig, payload: unknown): Promise<void> {
-  const { mask } = payload as EndSessions
+export async function endSessions(config: DoveadmConfig, payload: unknown, query: Query): Promise<void> {
+  const { masks, again } = payload as EndSessions
   const place = await findDoveadm(config)
   if (place === undefined) return
-  await kick(place, mask)
-  await sleep(secondLookMs)
-  await kick(place, mask)
+  await kick(place, masks)
+  if (again) return
+  const second: EndSessions = { masks, again: true }
+  await query(endSessionsAgain, [JSON.stringify(second), masks.length === 1 ? masks[0] : null])
 }
 
-async function kick(place: Doveadm, mask: string): Promise<void> {
-  if (!safeMask.test(mask)) throw new Error('the mask of the sessions to end is not one')
-  const answer = await doveadm(place, 'kick', { mask: [mask] })
-  if (!answer.ok && answer.exitCode !== nothingToKick) throw new Error(`kick ended with ${answer.exitCode}`)
+async function kick(place: Doveadm, masks: readonly string[]): Promise<void> {
+  if (!masks.every((mask) => safeMask.test(mask)))
+    throw new Error('the mask of the sessions to end is not one')
+  for (let i = 0; i < masks.length; i += masksAtOnce) {
+    const some = masks.slice(i, i + masksAtOnce).map((mask) => ({ mask: [mask] }))
+    for (const answer of await doveadmEach(place, 'kick', some))
+      if (!answer.ok && answer.exitCode !== nothingToKick)
+        throw new Error(`kick ended with ${answer.exitCode}`)
+  }
 }
-
-type Query = <R extends QueryResultRow>(text: string, values?: unknown[]) => Promise<QueryResult<R>>
 
 /** Ends the live sessions of an account whose time is over; one that has more time again is left alone. */
 export async function endLogins(config: DoveadmConfig, payload: unknown, query: Query): Promise<void> {
@@ -39,7 +52,7 @@ export async function endLogins(config: DoveadmConfig, payload: unknown, query: 
      where a.name = $1 and a.login_until <= now()`,
     [account],
   )
-  for (const { mask } of rows) await endSessions(config, { mask })
+  if (rows.length > 0) await endSessions(config, { masks: rows.map(({ mask }) => mask) }, query)
 }
 
 /** An empty path would remove everybody's mail. */
@@ -53,7 +66,7 @@ export async function removeMail(config: DoveadmConfig, payload: unknown): Promi
   if (place === undefined) return
   const path = `${id.slice(0, 2)}/${id}`
   if (!folderOfMailbox.test(path)) throw new Error('this is not the folder of a mailbox')
-  await kick(place, mask)
+  await kick(place, [mask])
   const answer = await removeFolder(place, path)
   if (!answer.ok && answer.exitCode !== nothingThere)
     throw new Error(`fsDelete ended with ${answer.exitCode}`)

@@ -14,6 +14,7 @@ import type { Logger as Log } from '../service.ts'
 import { sweepTokens } from '../tokens/sweep.ts'
 import type { DoveadmConfig } from './doveadm.ts'
 import { purgeExpired } from './expired.ts'
+import { priorities } from './queue.ts'
 import { endLogins, endSessions, removeMail } from './tasks.ts'
 import { reconcileUsage } from './usage.ts'
 
@@ -26,6 +27,7 @@ const concurrency = 3
 const poolSize = concurrency + 1 // one listens
 const pollMs = 1_000 // for what is due at a moment; a new job is told by NOTIFY
 const againMs = 1_000
+const first = priorities.database
 
 export interface WorkerOptions {
   databaseUrl: string
@@ -83,7 +85,7 @@ async function work(
     await pool.query('select graphile_worker.force_unlock_workers($1)', [[...former]])
     former.clear()
     // what was in hand when a service was killed
-    await runner.addJob('run-imports', {}, { jobKey: 'run-imports', maxAttempts: 1 })
+    await runner.addJob('run-imports', {}, { jobKey: 'run-imports', maxAttempts: 1, priority: first })
     if (!signal.aborted) await runner.promise
   } finally {
     signal.removeEventListener('abort', stop)
@@ -107,13 +109,13 @@ function openPool(connectionString: string): pg.Pool {
  */
 const crontab = `
 * * * * * reconcile-usage ?max=2&queue=reconcile-usage&jobKey=reconcile-usage
-* * * * * purge-expired ?max=2&queue=purge-expired&jobKey=purge-expired
-0 * * * * sweep-idempotency-keys ?max=2&queue=sweep-idempotency-keys&jobKey=sweep-idempotency-keys
-30 * * * * sweep-tokens ?max=2&queue=sweep-tokens&jobKey=sweep-tokens
-0 * * * * sweep-rate-counters ?max=2&queue=sweep-rate-counters&jobKey=sweep-rate-counters
-* * * * * run-imports ?max=1&jobKey=run-imports
-30 * * * * sweep-imports ?max=2&queue=sweep-imports&jobKey=sweep-imports
-0 * * * * sweep-password-checks ?max=2&queue=sweep-password-checks&jobKey=sweep-password-checks
+* * * * * purge-expired ?priority=${first}&max=2&queue=purge-expired&jobKey=purge-expired
+0 * * * * sweep-idempotency-keys ?priority=${first}&max=2&queue=sweep-idempotency-keys&jobKey=sweep-idempotency-keys
+30 * * * * sweep-tokens ?priority=${first}&max=2&queue=sweep-tokens&jobKey=sweep-tokens
+0 * * * * sweep-rate-counters ?priority=${first}&max=2&queue=sweep-rate-counters&jobKey=sweep-rate-counters
+* * * * * run-imports ?priority=${first}&max=1&jobKey=run-imports
+30 * * * * sweep-imports ?priority=${first}&max=2&queue=sweep-imports&jobKey=sweep-imports
+0 * * * * sweep-password-checks ?priority=${first}&max=2&queue=sweep-password-checks&jobKey=sweep-password-checks
 `
 
 function start(
@@ -141,7 +143,7 @@ function start(
       () => (level, message) => log[level === 'error' || level === 'warning' ? 'warn' : 'debug'](message),
     ),
     taskList: {
-      'end-sessions': (payload) => endSessions(doveadm, payload),
+      'end-sessions': (payload, { query }) => endSessions(doveadm, payload, query),
       'end-logins': (payload, { query }) => endLogins(doveadm, payload, query),
       'remove-mail': (payload) => removeMail(doveadm, payload),
       'reconcile-usage': (_payload, { query }) => reconcileUsage(doveadm, query),
@@ -174,7 +176,7 @@ function importTask(work: ImportWork, signal: AbortSignal): (query: Query) => Pr
     // one that is due is not kept waiting by a job for later, nor a job that was sent meanwhile by one that has to wait
     await query(
       `select graphile_worker.add_job('run-imports', '{}'::json, job_key => 'run-imports', max_attempts => 1,
-        job_key_mode => case when $1::float8 > 0 then 'preserve_run_at' else 'replace' end,
+        job_key_mode => case when $1::float8 > 0 then 'preserve_run_at' else 'replace' end, priority => ${first},
         run_at => now() + make_interval(secs => $1::float8))`,
       [seconds],
     )

@@ -50,10 +50,10 @@ export async function deleteMailboxes(
       from m
       where a.name = m.name and (${accountGoes} or a.authentication = 'password_file')
       returning a.name
-    ), event as (${deletionEvents()})
-    select m.name, ${endSessionsJob(sql`m.name || '@' || m.domain`)} from m, (select count(*) from a) as gone`.execute(
-    db,
-  )
+    ), event as (${deletionEvents()}), ended as materialized (
+      select ${endSessionsJob(sql`m.name || '@' || m.domain`)} from m, (select count(*) from a) as gone having count(*) > 0
+    )
+    select m.name, (select count(*) from ended) from m`.execute(db)
   await draw(db, 'deletes', rows.length)
   return rows.map(({ name }) => name)
 }

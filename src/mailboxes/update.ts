@@ -79,7 +79,7 @@ export async function updateMailboxes(
       after: sql`app.members_not_in(m.has, m.had)`,
       from: sql`m`,
     })}), ended as materialized (
-      select ${endSessionsJob(address)} from m where ${changes.locked === true}
+      select ${endSessionsJob(address)} from m where ${changes.locked === true} having count(*) > 0
     )
     select ${viewColumns}, (select count(*) from ended), m.was_locked, m.old_delivery
     from m ${viewJoins}`.execute(db)

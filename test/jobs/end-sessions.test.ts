@@ -5,6 +5,8 @@ import { createServer, type Server } from 'node:http'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { importFile, ndjson } from '../support/imports.ts'
 import { freePort } from '../support/process.ts'
 import { startService } from '../support/service.ts'
 
@@ -17,17 +19,25 @@ const key = 'a key of this test'
 /** Stands where Dovecot's administration interface will be, and writes down what it is told. */
 class Interface {
   commands: string[] = []
+  requests = 0
+  /** Milliseconds until it answers. */
+  slow = 0
   server: Server | undefined
 
   async open() {
     const server = createServer(async (request, response) => {
-      const body = JSON.parse(String(await Array.fromAsync(request).then((chunks) => Buffer.concat(chunks))))
+      const body: [string, { mask?: string[]; path?: string[] }, string][] = JSON.parse(
+        Buffer.concat(await Array.fromAsync(request)).toString(),
+      )
       assert.equal(request.headers.authorization, `X-Dovecot-API ${Buffer.from(key).toString('base64')}`)
-      const [[command, parameters, tag]] = body
-      this.commands.push(`${command} ${parameters.mask ?? parameters.path}`)
-      // what Dovecot 2.3 answers where nobody is logged in, and where there is no such folder
-      const exitCode = command === 'kick' ? 68 : 75
-      response.end(JSON.stringify([['error', { type: 'exitCode', exitCode }, tag]]))
+      this.requests += 1
+      await sleep(this.slow)
+      const answers = body.map(([command, { mask, path }, tag]) => {
+        this.commands.push(`${command} ${mask ?? path}`)
+        // what Dovecot 2.3 answers where nobody is logged in, and where there is no such folder
+        return ['error', { type: 'exitCode', exitCode: command === 'kick' ? 68 : 75 }, tag]
+      })
+      response.end(JSON.stringify(answers))
     })
     server.listen(port, '127.0.0.1')
     await once(server, 'listening')
@@ -40,12 +50,16 @@ class Interface {
     await once(this.server!, 'close')
   }
 
-  async told(command: string) {
+  async told(command: string, times = 1) {
     const until = Date.now() + 20_000
-    while (!this.commands.includes(command)) {
-      assert.ok(Date.now() < until, `never told "${command}", but: ${this.commands}`)
-      await new Promise((resolve) => setTimeout(resolve, 20))
+    while (this.count(command) < times) {
+      assert.ok(Date.now() < until, `not told "${command}" ${times} times, but: ${this.commands}`)
+      await sleep(20)
     }
+  }
+
+  count(command: string) {
+    return this.commands.filter((one) => one === command).length
   }
 }
 
@@ -96,6 +110,48 @@ test('a lock, a disabled account, a new password and a deletion end the sessions
   await dovecot.told(`fsDelete ${id.slice(0, 2)}/${id}`)
 })
 
+test('they are ended twice, since a login may have been on its way', async () => {
+  await admin.patch(await mailbox('twice'), { locked: true })
+  await dovecot.told('kick twice@example.jp')
+  const first = performance.now()
+  await dovecot.told('kick twice@example.jp', 2)
+  assert.ok(performance.now() - first > 900)
+})
+
+const addresses = Array.from({ length: 1200 }, (_, i) => `m${i}@example.jp`)
+const rows = (operation: string) =>
+  ndjson(
+    addresses.map((address) => ({
+      operation,
+      address,
+      ...(operation === 'create' && { no_password: true }),
+    })),
+  )
+
+test('thousands that are locked or deleted together are told in few requests', async () => {
+  await importFile(admin, rows('create'))
+  for (const operation of ['lock', 'delete']) {
+    dovecot.commands = []
+    dovecot.requests = 0
+    const { counts } = await importFile(admin, rows(operation))
+    assert.equal(counts.failed, 0)
+    for (const address of addresses) await dovecot.told(`kick ${address}`, 2)
+    assert.ok(dovecot.requests < 40, `${dovecot.requests} requests`)
+  }
+})
+
+test('an import does not wait for a Dovecot that is slow', async () => {
+  const names = Array.from({ length: 12 }, (_, i) => `slow${i}`)
+  const paths = await Promise.all(names.map(mailbox))
+  dovecot.slow = 2_000
+  for (const path of paths) await admin.patch(path, { locked: true })
+  await importFile(admin, ndjson([{ address: 'soon@example.jp', no_password: true }]))
+  const told = names.filter((name) => dovecot.count(`kick ${name}@example.jp`) > 0)
+  assert.ok(told.length < names.length, 'all of them came before it')
+  dovecot.slow = 0
+  for (const name of names) await dovecot.told(`kick ${name}@example.jp`)
+})
+
 test('the lock and the deletion of a domain end the sessions of all of it', async () => {
   await admin.post('/v1/domains', { name: 'whole.jp' })
   await admin.patch('/v1/domains/whole.jp', { locked: true })
@@ -131,7 +187,7 @@ test('an interface that is down delays the job and does not fail the call', asyn
   const until = Date.now() + 20_000
   while (!(await failed())) {
     assert.ok(Date.now() < until, 'the job was not tried')
-    await new Promise((resolve) => setTimeout(resolve, 50))
+    await sleep(50)
   }
   await dovecot.open()
   await dovecot.told('kick delayed@example.jp')

@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { doveadm, findDoveadm } from '../../src/jobs/doveadm.ts'
+import { doveadm, doveadmEach, findDoveadm } from '../../src/jobs/doveadm.ts'
 import type { Reply } from '../support/client.ts'
 import { openSession, type Session } from '../support/live-sessions.ts'
 import { curlLogin, type Dialogue, mpopFetch, openDialogue, send } from '../support/mail-clients.ts'
@@ -240,7 +240,7 @@ async function openSubmission(address: string): Promise<Dialogue> {
 async function waitingJobs(...addresses: string[]) {
   const { rows } = await service.admin.query<{ id: string; last_error: string | null }>(
     'select id, last_error from graphile_worker.jobs where key = any($1)',
-    [addresses.map((address) => `end-sessions:${address}`)],
+    [addresses.flatMap((address) => [`end-sessions:${address}`, `end-sessions-again:${address}`])],
   )
   return rows
 }
@@ -281,6 +281,22 @@ describe('the administration interface', { skip: cannotServeMail }, () => {
     const kicked = await doveadm(place, 'kick', { mask: [user] })
     // 2.3 calls it a failure that there is nobody, 2.4 counts
     assert.deepEqual(kicked, is24 ? { ok: true, result: [{ count: '0' }] } : { ok: false, exitCode: 68 })
+  })
+
+  test('ends the sessions of many in one request, also where the most are not logged in', async (t) => {
+    await createMailbox('among@watched.jp')
+    const sessions = await openBoth('among@watched.jp')
+    t.after(() => close(sessions))
+    const names = Array.from({ length: 100 }, (_, i) => (i === 50 ? 'among' : `nobody${i}`))
+    const since = Date.now()
+    const answers = await doveadmEach(
+      (await findDoveadm(jobs))!,
+      'kick',
+      names.map((name) => ({ mask: [`${name}@watched.jp`] })),
+    )
+    t.diagnostic(`${names.length} kicks in ${Date.now() - since} ms`)
+    assert.equal(answers.filter(({ ok }) => ok).length, is24 ? names.length : 1)
+    await endOf(sessions, since)
   })
 
   const foreign: [name: string, parameters: object][] = [
