@@ -37,16 +37,21 @@ export async function allowLongStatements(tx: Tx): Promise<void> {
 }
 
 /**
- * For a statement that joins many rows it was sent with each other, which would else be done by comparing each with each;
- * for it alone, since the planner may read whole tables for the others. In a transaction.
+ * For a statement that joins many rows it was sent with each other, which would else be done by comparing each with each,
+ * also where the planner expects few of them; for it alone, since it may read whole tables for the others. In a transaction.
  */
 export async function withHashJoins<T>(db: Db, run: () => Promise<T>): Promise<T> {
-  await sql`set local enable_hashjoin = on`.execute(db)
+  const hashJoins = (on: boolean) =>
+    sql`
+    select set_config('enable_hashjoin', ${String(on)}, true), set_config('enable_nestloop', ${String(!on)}, true)`.execute(
+      db,
+    )
+  await hashJoins(true)
   try {
     return await run()
   } finally {
     // refused only in a transaction that has failed, and ends with it
-    await sql`set local enable_hashjoin = off`.execute(db).catch(() => {})
+    await hashJoins(false).catch(() => {})
   }
 }
 

@@ -47,8 +47,8 @@ export async function deleteMailboxes(
     ), a as (
       update app.accounts as a
       set state = 'deleted', version = gen_random_uuid(), updated_at = now()
-      from m
-      where a.name = m.name and (${accountGoes} or a.authentication = 'password_file')
+      where a.name = any((select array_agg(m.name) from m)::text[])
+        and (${accountGoes} or a.authentication = 'password_file')
       returning a.name
     ), event as (${deletionEvents()}), ended as materialized (
       select ${endSessionsJob(sql`m.name || '@' || m.domain`)} from m, (select count(*) from a) as gone having count(*) > 0

@@ -1,4 +1,4 @@
-import { type RawBuilder, sql } from 'kysely'
+import { sql } from 'kysely'
 import { insertEvents } from '../audit/record.ts'
 import type { Db } from '../database.ts'
 import { meets } from '../etag.ts'
@@ -17,18 +17,16 @@ import {
 import { givenColumns, type MailboxValues } from './values.ts'
 import { type MailboxRow, viewColumns, viewJoins, writtenColumns } from './view.ts'
 
-/** The parts of the statement that are made of the members that are sent, over b (before) and m (now). */
+/** The parts of the statement that are made of the members that are sent, over m. */
 function sentMembers(changes: MailboxValues) {
   const given = givenColumns(changes)
   const shown = given.filter(({ name }) => name !== 'forwarded') // what nobody sees makes no new version
-  const differ = shown.map(({ name, value }) => sql`${sql.ref(`b.${name}`)} is distinct from ${value}`)
+  const differ = shown.map(({ name, value }) => sql`${sql.ref(`m.${name}`)} is distinct from ${value}`)
+  const members = shown.flatMap(({ name }) => [sql.lit(name), sql.ref(`m.${name}`)])
   return {
     set: sql.join(given.map(({ column, value }) => sql`${column} = ${value}`)),
     differ: sql`(${sql.join(differ, sql` or `)})`,
-    of: (source: 'b' | 'm'): RawBuilder<unknown> => {
-      const members = shown.flatMap(({ name }) => [sql.lit(name), sql.ref(`${source}.${name}`)])
-      return sql`jsonb_build_object(${sql.join(members)})`
-    },
+    members: sql`jsonb_build_object(${sql.join(members)})`,
   }
 }
 
@@ -50,7 +48,10 @@ export async function updateMailbox(
   return (await updateMailboxes(db, target, changes, states))[0] ?? unchanged(db, target, states)
 }
 
-/** Those that are another than they were. */
+/**
+ * Those that are another than they were. What each was is found by its name, not joined: for a join of thousands the planner
+ * compares each with each where it takes the table for a small one.
+ */
 export async function updateMailboxes(
   db: Db,
   target: MailboxTarget<MailboxKey | MailboxKeys>,
@@ -59,29 +60,29 @@ export async function updateMailboxes(
 ): Promise<MailboxRow[]> {
   const sent = sentMembers(changes)
   const address = sql<string>`m.name || '@' || m.domain`
+  const found = sql`${isTarget(target)} and m.state = any(${states}::text[]) and ${hasVersion(target.precondition)}`
   const { rows } = await sql<ChangedRow>`
-    with b as (
-      select m.* from app.mailboxes as m
-      where ${isTarget(target)} and m.state = any(${states}::text[]) and ${hasVersion(target.precondition)}
-      for update
+    with held as (
+      select m.name, m.locked, m.delivery, ${sent.members} as members from app.mailboxes as m where ${found} for update
+    ), b as materialized (
+      select jsonb_object_agg(held.name, to_jsonb(held)) as by_name from held
     ), m as (
       update app.mailboxes as m
       set ${sent.set}, version = gen_random_uuid(), updated_at = now()
-      from b
-      where m.name = b.name and ${sent.differ}
-      returning ${writtenColumns}, ${sent.of('b')} as had, ${sent.of('m')} as has, b.locked as was_locked,
-        b.delivery as old_delivery
+      where ${found} and ${sent.differ} and (select b.by_name from b) ? m.name -- so that they are held first
+      returning ${writtenColumns}, (select b.by_name from b) -> m.name as old, ${sent.members} as members
     ), event as (${insertEvents({
       action: 'mailbox.update',
       object: address,
       domain: sql`m.domain`,
-      before: sql`app.members_not_in(m.had, m.has)`,
-      after: sql`app.members_not_in(m.has, m.had)`,
+      before: sql`app.members_not_in(m.old -> 'members', m.members)`,
+      after: sql`app.members_not_in(m.members, m.old -> 'members')`,
       from: sql`m`,
     })}), ended as materialized (
       select ${endSessionsJob(address)} from m where ${changes.locked === true} having count(*) > 0
     )
-    select ${viewColumns}, (select count(*) from ended), m.was_locked, m.old_delivery
+    select ${viewColumns}, (select count(*) from ended), (m.old -> 'locked')::boolean as was_locked,
+      m.old ->> 'delivery' as old_delivery
     from m ${viewJoins}`.execute(db)
   await draw(db, 'locks', rows.filter(isShut).length)
   return rows

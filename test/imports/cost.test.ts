@@ -29,8 +29,8 @@ const file = (operation: string, domain: string, members: object = {}, count = r
     })),
   )
 
-const analyze = () =>
-  service.admin.query('analyze app.import_rows, app.mailboxes, app.accounts, app.addresses')
+const tables = ['settings', 'domains', 'addresses', 'accounts', 'mailboxes', 'audit_events', 'import_rows']
+const analyze = () => service.admin.query(`analyze ${tables.map((table) => `app.${table}`).join()}`)
 
 before(async () => {
   if (skip) return
@@ -50,6 +50,9 @@ for (const [known, domain, always] of statistics) {
     before(async () => {
       await importFile(api, file('create', domain, { no_password: true }, 1))
       await analyze()
+      await service.admin.query(
+        `insert into app.domains (name) select 'd' || i || '.${domain}' from generate_series(1, 500) as i`,
+      )
     })
     const created = () => file('create', domain, { no_password: true })
     const files: [what: string, () => string, query: string, counted: string][] = [
