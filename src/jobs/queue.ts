@@ -4,8 +4,6 @@ import type { Tx } from '../database.ts'
 /** Whose sessions to end: each a user, or with `*` as the whole local part all of a domain. */
 export interface EndSessions {
   masks: string[]
-  /** The second look. */
-  again?: true
 }
 
 /** The folder of a purged mailbox, by the mailbox's id, and whose sessions may still write to it. */
@@ -14,6 +12,9 @@ export interface RemoveMail {
   mask: string
 }
 
+/** As many as one request to Dovecot has. */
+const masksAtOnce = 100
+
 // A day of tries (the queue waits exp(attempts) seconds between two), after which sessions are long gone.
 const maxAttempts = 12
 
@@ -21,19 +22,24 @@ const maxAttempts = 12
 export const priorities = { database: -1, sessions: 0, mail: 1 }
 
 /**
- * The job that ends the live sessions of `mask`, an SQL expression, written in the transaction of the change: it
- * exists exactly if the change does. An aggregate, since of thousands that are locked at once each by itself would keep
- * whatever comes after it waiting; not for no rows. That of one row is not written twice while it waits for its turn.
+ * The statement that writes the jobs that end the live sessions of `mask`, an SQL expression over the rows `from`, in the
+ * transaction of the change: they exist exactly if the change does. One for many rows, since thousands that are locked at
+ * once would keep whatever comes after them waiting. That of a single row is not written twice while it waits for its turn.
  */
-export function endSessionsJob(mask: RawBuilder<string>): RawBuilder<unknown> {
-  return sql`graphile_worker.add_job('end-sessions', json_build_object('masks', json_agg(${mask})),
-    job_key => case when count(*) = 1 then 'end-sessions:' || min(${mask}) end,
-    max_attempts => ${maxAttempts}, priority => ${priorities.sessions})`
+export function endSessionsJobs(mask: RawBuilder<string>, from: RawBuilder<unknown>): RawBuilder<unknown> {
+  return sql`
+    select graphile_worker.add_job('end-sessions', json_build_object('masks', json_agg(x.mask)),
+      job_key => case when count(*) = 1 then 'end-sessions:' || min(x.mask) end,
+      max_attempts => ${maxAttempts}, priority => ${priorities.sessions})
+    from (
+      select ${mask} as mask, (row_number() over () - 1) / ${sql.lit(masksAtOnce)} as request from ${from}
+    ) as x
+    group by x.request`
 }
 
-/** The job that does so again, a second later, in SQL: $1 is its payload, $2 the mask where it is one. */
+/** Writes the job that does so again, a second later: $1 is its payload, $2 the mask where it is one. */
 export const endSessionsAgain = `
-  select graphile_worker.add_job('end-sessions', $1::json, run_at => now() + interval '1 second',
+  select graphile_worker.add_job('end-sessions-again', $1::json, run_at => now() + interval '1 second',
     job_key => 'end-sessions-again:' || $2, max_attempts => ${maxAttempts}, priority => ${priorities.sessions})`
 
 /** Whose sessions to end, once the time of the account is over. */
@@ -78,5 +84,5 @@ export function runImportsJob(): RawBuilder<unknown> {
 }
 
 export async function endSessions(tx: Tx, mask: string): Promise<void> {
-  await sql`select ${endSessionsJob(sql<string>`${mask}::text`)}`.execute(tx)
+  await sql`${endSessionsJobs(sql`${mask}::text`, sql`(select) as one`)}`.execute(tx)
 }

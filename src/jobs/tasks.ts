@@ -11,7 +11,6 @@ import {
 import { type EndLogins, type EndSessions, endSessionsAgain, type RemoveMail } from './queue.ts'
 
 const nothingToKick = 68 // sysexits(3) EX_NOHOST: nobody of this name is logged in
-const masksAtOnce = 100
 
 /** `*` counts only as the whole local part of a domain's mask. */
 const safeMask = /^(\*|[a-z0-9_.-]+)@[a-z0-9.-]+$/
@@ -23,24 +22,30 @@ type Query = <R extends QueryResultRow>(text: string, values?: unknown[]) => Pro
  * is a session at the second. Doing it again changes nothing.
  */
 export async function endSessions(config: DoveadmConfig, payload: unknown, query: Query): Promise<void> {
-  const { masks, again } = payload as EndSessions
+  const { masks } = payload as EndSessions
   const place = await findDoveadm(config)
   if (place === undefined) return
   await kick(place, masks)
-  if (again) return
-  const second: EndSessions = { masks, again: true }
-  await query(endSessionsAgain, [JSON.stringify(second), masks.length === 1 ? masks[0] : null])
+  await query(endSessionsAgain, [JSON.stringify({ masks }), masks.length === 1 ? masks[0] : null])
 }
 
+export async function endSessionsOnceMore(config: DoveadmConfig, payload: unknown): Promise<void> {
+  const { masks } = payload as EndSessions
+  const place = await findDoveadm(config)
+  if (place !== undefined) await kick(place, masks)
+}
+
+/** All of them, before it fails for one. */
 async function kick(place: Doveadm, masks: readonly string[]): Promise<void> {
-  if (!masks.every((mask) => safeMask.test(mask)))
-    throw new Error('the mask of the sessions to end is not one')
-  for (let i = 0; i < masks.length; i += masksAtOnce) {
-    const some = masks.slice(i, i + masksAtOnce).map((mask) => ({ mask: [mask] }))
-    for (const answer of await doveadmEach(place, 'kick', some))
-      if (!answer.ok && answer.exitCode !== nothingToKick)
-        throw new Error(`kick ended with ${answer.exitCode}`)
-  }
+  const safe = masks.filter((mask) => safeMask.test(mask))
+  const answers = await doveadmEach(
+    place,
+    'kick',
+    safe.map((mask) => ({ mask: [mask] })),
+  )
+  const failed = answers.find((answer) => !answer.ok && answer.exitCode !== nothingToKick)
+  if (failed) throw new Error(`kick ended with ${(failed as { exitCode: number }).exitCode}`)
+  if (safe.length < masks.length) throw new Error('the mask of the sessions to end is not one')
 }
 
 /** Ends the live sessions of an account whose time is over; one that has more time again is left alone. */

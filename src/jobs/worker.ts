@@ -15,7 +15,7 @@ import { sweepTokens } from '../tokens/sweep.ts'
 import type { DoveadmConfig } from './doveadm.ts'
 import { purgeExpired } from './expired.ts'
 import { priorities } from './queue.ts'
-import { endLogins, endSessions, removeMail } from './tasks.ts'
+import { endLogins, endSessions, endSessionsOnceMore, removeMail } from './tasks.ts'
 import { reconcileUsage } from './usage.ts'
 
 export interface Worker {
@@ -144,6 +144,7 @@ function start(
     ),
     taskList: {
       'end-sessions': (payload, { query }) => endSessions(doveadm, payload, query),
+      'end-sessions-again': (payload) => endSessionsOnceMore(doveadm, payload),
       'end-logins': (payload, { query }) => endLogins(doveadm, payload, query),
       'remove-mail': (payload) => removeMail(doveadm, payload),
       'reconcile-usage': (_payload, { query }) => reconcileUsage(doveadm, query),

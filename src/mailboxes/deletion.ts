@@ -3,7 +3,7 @@ import { insertEvents } from '../audit/record.ts'
 import type { Db, Tx } from '../database.ts'
 import type { DomainName } from '../domains/name.ts'
 import { meets } from '../etag.ts'
-import { endSessionsJob, removeMailJobs } from '../jobs/queue.ts'
+import { endSessionsJobs, removeMailJobs } from '../jobs/queue.ts'
 import { problem } from '../problems.ts'
 import { tokensEnd } from '../tokens/end-with-domain.ts'
 import { draw } from '../tokens/fuses.ts'
@@ -51,7 +51,7 @@ export async function deleteMailboxes(
         and (${accountGoes} or a.authentication = 'password_file')
       returning a.name
     ), event as (${deletionEvents()}), ended as materialized (
-      select ${endSessionsJob(sql`m.name || '@' || m.domain`)} from m, (select count(*) from a) as gone having count(*) > 0
+      ${endSessionsJobs(sql`m.name || '@' || m.domain`, sql`m, (select count(*) from a) as gone`)}
     )
     select m.name, (select count(*) from ended) from m`.execute(db)
   await draw(db, 'deletes', rows.length)

@@ -2,7 +2,7 @@ import { sql } from 'kysely'
 import { insertEvents } from '../audit/record.ts'
 import type { Db } from '../database.ts'
 import { meets } from '../etag.ts'
-import { endSessionsJob } from '../jobs/queue.ts'
+import { endSessionsJobs } from '../jobs/queue.ts'
 import { problem } from '../problems.ts'
 import { draw } from '../tokens/fuses.ts'
 import {
@@ -79,7 +79,7 @@ export async function updateMailboxes(
       after: sql`app.members_not_in(m.members, m.old -> 'members')`,
       from: sql`m`,
     })}), ended as materialized (
-      select ${endSessionsJob(address)} from m where ${changes.locked === true} having count(*) > 0
+      ${endSessionsJobs(address, sql`m where ${changes.locked === true}`)}
     )
     select ${viewColumns}, (select count(*) from ended), (m.old -> 'locked')::boolean as was_locked,
       m.old ->> 'delivery' as old_delivery
