@@ -3,6 +3,7 @@ import { insertEvents } from '../audit/record.ts'
 import type { Db } from '../database.ts'
 import { meets } from '../etag.ts'
 import { endSessionsJobs } from '../jobs/queue.ts'
+import { sameMembers } from '../merge-patch.ts'
 import { problem } from '../problems.ts'
 import { draw } from '../tokens/fuses.ts'
 import {
@@ -37,6 +38,8 @@ function isShut({ locked, was_locked, delivery, old_delivery }: ChangedRow): boo
   return (locked && !was_locked) || (delivery === 'refuse' && old_delivery === 'accept')
 }
 
+const rounds = 5
+
 /** One statement where something changes; an edit that changes nothing leaves version and times alone. */
 export async function updateMailbox(
   db: Db,
@@ -44,13 +47,24 @@ export async function updateMailbox(
   changes: MailboxValues,
 ): Promise<MailboxRow> {
   const states = statesFor(changes)
-  if (Object.values(changes).every((value) => value === undefined)) return unchanged(db, target, states)
-  return (await updateMailboxes(db, target, changes, states))[0] ?? unchanged(db, target, states)
+  const { forwarded: _, ...shown } = changes
+  for (let round = 0; round < rounds; round++) {
+    const [changed] = isEmpty(changes) ? [] : await updateMailboxes(db, target, changes, states)
+    if (changed) return changed
+    const row = await unchanged(db, target, states)
+    // else it has been renamed or changed since: for the first statement it was not there, or as asked
+    if (sameMembers(row, shown)) return row
+  }
+  throw problem('busy', { detail: 'The mailbox is changed all the time.', retryAfterSeconds: 1 })
+}
+
+function isEmpty(changes: MailboxValues): boolean {
+  return Object.values(changes).every((value) => value === undefined)
 }
 
 /**
- * Those that are another than they were. What each was is found by its name, not joined: for a join of thousands the planner
- * compares each with each where it takes the table for a small one.
+ * Those that are another than they were, judged when they are held. What each was is found by its name, not joined: for a join
+ * of thousands the planner compares each with each where it takes the table for a small one.
  */
 export async function updateMailboxes(
   db: Db,
@@ -63,13 +77,15 @@ export async function updateMailboxes(
   const found = sql`${isTarget(target)} and m.state = any(${states}::text[]) and ${hasVersion(target.precondition)}`
   const { rows } = await sql<ChangedRow>`
     with held as (
-      select m.name, m.locked, m.delivery, ${sent.members} as members from app.mailboxes as m where ${found} for update
+      select m.name, m.locked, m.delivery, ${sent.members} as members, ${sent.differ} as differs
+      from app.mailboxes as m where ${found}
+      for update
     ), b as materialized (
-      select jsonb_object_agg(held.name, to_jsonb(held)) as by_name from held
+      select jsonb_object_agg(held.name, to_jsonb(held)) filter (where held.differs) as by_name from held
     ), m as (
       update app.mailboxes as m
       set ${sent.set}, version = gen_random_uuid(), updated_at = now()
-      where ${found} and ${sent.differ} and (select b.by_name from b) ? m.name -- so that they are held first
+      where ${found} and (select b.by_name from b) ? m.name
       returning ${writtenColumns}, (select b.by_name from b) -> m.name as old, ${sent.members} as members
     ), event as (${insertEvents({
       action: 'mailbox.update',

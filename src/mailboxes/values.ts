@@ -54,7 +54,6 @@ export function givenColumns(values: MailboxValues) {
   return given.map((name) => ({
     name,
     column: sql.raw(name),
-    old: sql.ref(`m.${name}`),
     value: sql`${values[name]}::${types[name]}`,
   }))
 }
