@@ -33,12 +33,13 @@ export async function allowLongStatements(tx: Tx): Promise<void> {
   if (currentTrial()) return
   await sql`
     select set_config('statement_timeout', '15min', true), set_config('enable_hashjoin', 'on', true),
-      set_config('enable_seqscan', 'on', true)`.execute(tx)
+      set_config('enable_seqscan', 'on', true), set_config('enable_material', 'on', true)`.execute(tx)
 }
 
 /**
  * For a statement that joins many rows it was sent with each other, which would else be done by comparing each with each,
- * also where the planner expects few of them; for it alone, since it may read whole tables for the others. In a transaction.
+ * also where the planner expects few of them; for it alone, since it may read whole tables for the others. In a transaction,
+ * but not in one of long statements: they are set back to what a session begins with.
  */
 export async function withHashJoins<T>(db: Db, run: () => Promise<T>): Promise<T> {
   const hashJoins = (on: boolean) =>
