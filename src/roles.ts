@@ -141,6 +141,7 @@ export function ownsSchema(url: string): Promise<boolean> {
 
 export async function withClient<T>(url: string, work: (client: pg.Client) => Promise<T>): Promise<T> {
   const client = new pg.Client({ connectionString: url, application_name: 'mailwright' })
+  client.on('error', () => {}) // its loss reaches the statement; unheard as an event it would end the process
   await client.connect()
   try {
     return await work(client)

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { after, before, test } from 'node:test'
 import pg from 'pg'
-import { definerRole, serviceRole } from '../src/roles.ts'
+import { definerRole, serviceRole, withClient } from '../src/roles.ts'
 import { serviceLogin } from './support/names.ts'
 import { startService } from './support/service.ts'
 
@@ -281,3 +281,12 @@ test('the service cannot put its own table in the way of such a function', async
   await intruder.query('rollback')
   assert.deepEqual(rows, [])
 })
+
+test('a connection that is lost while nothing is asked over it does not end the process', () =>
+  withClient(String(admin.options.connectionString), async (client) => {
+    const { rows } = await client.query<{ pid: number }>('select pg_backend_pid() as pid')
+    await Promise.all([
+      new Promise((resolve) => client.once('end', resolve)),
+      admin.query('select pg_terminate_backend($1)', [rows[0]?.pid]),
+    ])
+  }))

@@ -42,6 +42,8 @@ export function keepRunning({ file, args, env = {} }: Program, say: Say): Child 
     }
   }
 
+  // an error that nobody catches: without us they could be neither stopped nor started again
+  globalThis.process.on('exit', () => void process?.kill('SIGTERM'))
   const running = run()
   return {
     signal: (signal) => void process?.kill(signal),
