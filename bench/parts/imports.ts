@@ -26,7 +26,7 @@ export const imports: Part = {
       const service = await installation.startService()
       await prepare(installation, service)
       const sides = [() => byService(installation, service, rows), () => byHand(installation, rows)]
-      const [served, copied] = (await inTurns(Math.ceil(rounds / 3), sides)) as [number[], number[]]
+      const [served, copied] = (await inTurns(Math.ceil(rounds / 2), sides)) as [number[], number[]]
       return [
         compare({
           measure: `import of ${rows} rows with password_hash, rows a second`,
