@@ -33,7 +33,7 @@ export async function allowLongStatements(tx: Tx): Promise<void> {
   if (currentTrial()) return
   await sql`
     select set_config('statement_timeout', '15min', true), set_config('enable_hashjoin', 'on', true),
-      set_config('enable_seqscan', 'on', true), set_config('enable_material', 'on', true)`.execute(tx)
+      set_config('enable_seqscan', 'on', true)`.execute(tx)
 }
 
 /**
@@ -70,19 +70,10 @@ export async function planForAnySize(tx: Tx): Promise<void> {
  * Every hot statement is a few probes of indexes, and the planner is told so: it knows only the domain that is usual, and
  * for one that is a thousand times as large reads and sorts all of it, or merges with a whole table, for one page. And
  * where aliases lead is estimated as endless: a compiler's half second is more than it takes to find out. The plan of a
- * prepared statement was made for the size that its tables had then, and reading all of a small one would be the cheapest,
- * or (enable_material) keeping all of it aside to compare each row that was sent with each.
+ * prepared statement was made for the size that its tables had then, and reading all of a small one would be the cheapest.
  */
-export const planner = [
-  'jit=off',
-  'random_page_cost=1',
-  'enable_hashjoin=off',
-  'enable_mergejoin=off',
-  'enable_material=off',
-  'enable_seqscan=off',
-]
-  .map((setting) => `-c ${setting}`)
-  .join(' ')
+export const planner =
+  '-c jit=off -c random_page_cost=1 -c enable_hashjoin=off -c enable_mergejoin=off -c enable_seqscan=off'
 
 /**
  * Opens a pool. A statement that runs longer than 15 s, or waits longer than 10 s for a lock, or a

@@ -89,10 +89,12 @@ function groundColumns(name: RawBuilder<unknown>, withCount: RawBuilder<unknown>
       a.state as account_state, a.authentication as account_authentication`
 }
 
+/** Each found by its key: without `offset 0` all domains may be compared with each address, if they were few once. */
 function groundJoins(name: RawBuilder<unknown>, domain: RawBuilder<unknown> | DomainName) {
-  return sql`left join app.domains as d on d.name = ${domain} and d.state = 'active'
-      left join app.mailboxes as m on m.name = ${name}
-      left join app.accounts as a on a.name = ${name}`
+  return sql`
+      left join lateral (select d.* from app.domains as d where d.name = ${domain} and d.state = 'active' offset 0) as d on true
+      left join lateral (select m.* from app.mailboxes as m where m.name = ${name} offset 0) as m on true
+      left join lateral (select a.* from app.accounts as a where a.name = ${name} offset 0) as a on true`
 }
 
 export interface Wish {
