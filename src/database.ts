@@ -42,11 +42,11 @@ export async function allowLongStatements(tx: Tx): Promise<void> {
  * but not in one of long statements: they are set back to what a session begins with.
  */
 export async function withHashJoins<T>(db: Db, run: () => Promise<T>): Promise<T> {
-  const hashJoins = (on: boolean) =>
-    sql`
-    select set_config('enable_hashjoin', ${String(on)}, true), set_config('enable_nestloop', ${String(!on)}, true)`.execute(
-      db,
-    )
+  const hashJoins = async (on: boolean) => {
+    await sql`
+      select set_config('enable_hashjoin', ${String(on)}, true),
+        set_config('enable_nestloop', ${String(!on)}, true)`.execute(db)
+  }
   await hashJoins(true)
   try {
     return await run()

@@ -43,8 +43,8 @@ async function kick(place: Doveadm, masks: readonly string[]): Promise<void> {
     'kick',
     safe.map((mask) => ({ mask: [mask] })),
   )
-  const failed = answers.find((answer) => !answer.ok && answer.exitCode !== nothingToKick)
-  if (failed) throw new Error(`kick ended with ${(failed as { exitCode: number }).exitCode}`)
+  for (const answer of answers)
+    if (!answer.ok && answer.exitCode !== nothingToKick) throw new Error(`kick ended with ${answer.exitCode}`)
   if (safe.length < masks.length) throw new Error('the mask of the sessions to end is not one')
 }
 
